@@ -1,0 +1,135 @@
+"""The command line: one table, command -> public function. Flags and help are read from the function's signature.
+
+Only what a command needs is imported when it runs, so that `elegan --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple, NoReturn
+
+from elegan.errors import EleganError, OptionError, nearest
+
+
+class Command(NamedTuple):
+    """A public function, what shows its result, a line about it, and flags that only the command line has."""
+
+    function: str
+    show: str
+    summary: str
+    flags: tuple[str, ...] = ()
+
+
+COMMANDS = {
+    "train": Command(
+        "elegan.tasks.train:train", "show_train", "Train a GAN on a folder, a zip, a parquet file, or `digits`.", ("dry_run", "json")
+    ),
+    "sample": Command("elegan.tasks.sample:sample", "show_sample", "Make samples with a trained run: a grid, a folder, an npz file."),
+    "runs": Command("elegan.tasks.runs:runs", "show_list", "List the runs that were trained.", ("json",)),
+    "recipes": Command("elegan.tasks.recipes:recipes", "show_recipes", "List the models, or the options of one.", ("json",)),
+    "data": Command(
+        "elegan.tasks.inspection:inspect_data", "show_data", "Look at data before training on it; clear the cache.", ("clear_cache", "json")
+    ),
+}
+ALIASES = {"generate": "sample"}
+FLAG_HELP = {
+    "dry_run": "Show what would be done, and stop.",
+    "json": "Print JSON instead of text.",
+    "clear_cache": "Delete the cache of prepared images, and stop.",
+}
+
+
+def main() -> None:
+    """Run the command in `sys.argv`. Exit codes: 0 done, 2 something to mend, 130 and 143 stopped by a signal."""
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    try:
+        run_command(words)
+    except EleganError as error:
+        if "--debug" in sys.argv:
+            raise
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # `elegan runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run_command(words: list[str]) -> None:
+    if not words or words[0] in ("--help", "-h"):
+        print(overview())
+    elif words[0] == "--version":
+        import elegan
+
+        print(elegan.__version__)
+    else:
+        call(ALIASES.get(words[0], words[0]), words[1:])
+
+
+def overview() -> str:
+    commands = "\n".join(f"  {name:<9} {command.summary}" for name, command in COMMANDS.items())
+    return f"""elegan: generative adversarial networks, whole.
+
+Usage: elegan COMMAND [OPTIONS] [--debug]
+
+{commands}
+
+Start with `elegan train digits`. `elegan COMMAND --help` shows a command's options."""
+
+
+def call(name: str, words: list[str]) -> None:
+    """Parse `words` by the signature of the command's function, and show what it returns."""
+    if name not in COMMANDS:
+        raise OptionError(f"there is no command {name!r}. {nearest(name, COMMANDS)}")
+    import cyclopts
+
+    command = COMMANDS[name]
+    function, show = find(command.function), find(f"elegan.terminal:{command.show}")
+    default = cyclopts.Parameter(negative=())
+    app = cyclopts.App(name=f"elegan {name}", help_format="plaintext", version_flags=[], default_parameter=default)
+    app.default(entry(function, command.flags))
+    try:
+        parsed, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        raise OptionError(f"{name}: {error} See `elegan {name} --help`.") from error
+    if parsed.__name__ != "entry":  # --help, which is cyclopts' own
+        parsed(*bound.args, **bound.kwargs)
+        return
+    flags = {flag: bound.arguments.pop(flag, False) for flag in command.flags}
+    arguments = {**bound.arguments, **bound.arguments.get("options", {})}
+    arguments.pop("options", None)
+    show(function, arguments, **flags)
+
+
+def find(where: str) -> Callable[..., Any]:
+    module, name = where.split(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
+
+
+def entry(function: Callable[..., Any], flags: tuple[str, ...]) -> Callable[..., None]:
+    """What cyclopts parses for: the function's parameters and help, less the listener, plus `flags`."""
+
+    def entry(*args: object, **kwargs: object) -> None: ...
+
+    kept = [p for p in inspect.signature(function).parameters.values() if p.name != "listener"]
+    types = typing.get_type_hints(SimpleNamespace(__annotations__={p.name: p.annotation for p in kept}), function.__globals__)
+    named = [p.replace(annotation=types[p.name]) for p in kept]
+    own = [inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool) for flag in flags]
+    split = len(named) - any(p.kind is inspect.Parameter.VAR_KEYWORD for p in named)
+    parameters = [*named[:split], *own, *named[split:]]
+    entry.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    entry.__annotations__ = {p.name: p.annotation for p in parameters}
+    text = (inspect.getdoc(function) or "").partition("\n\nReturns ")[0]
+    entry.__doc__ = text.partition("\n\nRaises ")[0] + "".join(f"\n{flag}\n    {FLAG_HELP[flag]}" for flag in flags)
+    return entry
+
+
+def fail(message: str) -> NoReturn:
+    print(f"elegan: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,91 @@
+"""Where prepared images are kept: one folder for each preparation, written beside its place and moved there when it is whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from elegan.errors import DataError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_MAKING = ".making-"
+
+
+def cache_folder() -> Path:
+    """The folder of the cache: $ELEGAN_CACHE, else elegan in $XDG_CACHE_HOME or ~/.cache. It need not exist yet."""
+    if chosen := os.environ.get("ELEGAN_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "elegan"
+
+
+def images_folder() -> Path:
+    """The part of the cache that holds prepared images. Nothing else of the cache folder is ever deleted."""
+    return cache_folder() / "images"
+
+
+def cache_bytes() -> int:
+    """How many bytes the prepared images take on disk."""
+    total = 0
+    for path in images_folder().rglob("*"):
+        with suppress(FileNotFoundError):  # Another process may just be moving its entry into place.
+            total += path.stat().st_size if path.is_file() else 0
+    return total
+
+
+def clear_cache() -> int:
+    """Delete all prepared images; they are prepared again when they are needed. Returns the bytes freed."""
+    freed = cache_bytes()
+    if images_folder().exists():
+        shutil.rmtree(images_folder())
+    return freed
+
+
+@contextmanager
+def new_entry(target: Path, needed: int) -> Iterator[Path]:
+    """A folder to write into, which becomes `target` when the block ends well and vanishes when it does not.
+
+    needed: the bytes that will be written. Raises DataError if the disk is full or cannot be written to.
+    """
+    making: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _check_space(target.parent, needed)
+        making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=target.parent))
+        yield making
+        _move(making, target)
+    except OSError as error:
+        raise DataError(_no_room(error)) from error
+    finally:
+        if making is not None:
+            shutil.rmtree(making, ignore_errors=True)
+
+
+def _check_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free")
+
+
+def _move(making: Path, target: Path) -> None:
+    """Put a finished folder in its place, also where a damaged one or that of a process that was faster is."""
+    if target.exists():
+        shutil.rmtree(target, ignore_errors=True)
+    try:
+        making.rename(target)
+    except OSError as error:
+        # Another process put the same images there in between: its copy is as good.
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
+def _no_room(error: OSError) -> str:
+    what = "is full" if error.errno in _FULL else "cannot be written to"
+    reason = error.strerror or str(error)
+    return (
+        f"The cache folder {cache_folder()} {what} ({reason}): set ELEGAN_CACHE to a folder with room, or run `elegan data --clear-cache`."
+    )

@@ -1,0 +1,215 @@
+"""Decoding a source once into one array of pixels on disk, which every later run only maps into memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from elegan.data.cache import images_folder, new_entry
+from elegan.data.images import Unreadable, damage, decode, quiet
+from elegan.data.planning import Plan, Survey, make_plan, survey
+from elegan.data.source import Labels, Pixels, Source, digest
+from elegan.errors import DataError
+from elegan.game import Spec
+
+FORMAT = 1
+IMAGES, LABELS, RECORD = "images.bin", "labels.bin", "record.json"
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that cannot be used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """Images ready for training.
+
+    spec: their shape and class names. images: (n, h, w, c) uint8, read-only, mapped from `cache`. labels: (n,) int64
+    or None. fingerprint: a hash of the pixels and labels. skipped, notes: what a person should know about them.
+    """
+
+    spec: Spec
+    images: Pixels
+    labels: Labels | None
+    name: str
+    where: str
+    fingerprint: str
+    cache: Path
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def prepare(
+    source: Source,
+    *,
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> ImageData:
+    """Decode `source` into the cache, or find it there.
+
+    size: (height, width) within 8 to 256; None keeps a size that all images share within these limits and else
+    chooses a square of at most 64. channels: 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA; None takes the fewest that
+    lose nothing. Images that cannot be read or have a side under 8 pixels are skipped and named; with `strict` the
+    first raises. progress(done, total) is called while images are decoded.
+
+    Raises DataError if no image is left, size or channels are impossible, or the cache folder has no room.
+    """
+    target = images_folder() / f"{source.name}-{digest(source.fingerprint(), size, channels, FORMAT)[:16]}"
+    record = _record(target, source.labels is not None)
+    if record is None:
+        record = _make(source, target, size, channels, strict, progress or _ignore)
+    if strict and record["skipped"]:
+        name, reason = record["skipped"][0]
+        raise DataError(_refusal(source, name, reason))
+    return _map(source, target, record)
+
+
+def _ignore(done: int, total: int) -> None:
+    """No progress is shown."""
+
+
+def _refusal(source: Source, name: str, reason: str) -> str:
+    return f"{name} in {source.where} cannot be used: {reason}. Mend or remove it, or leave out strict to skip it."
+
+
+class _Replan(Exception):
+    """Files turned out damaged that had a say in size and channels: decide again without them."""
+
+
+def _make(
+    source: Source, target: Path, size: tuple[int, int] | None, channels: int | None, strict: bool, progress: Progress
+) -> dict[str, Any]:
+    """Decode everything into `target` and return its record."""
+    found = survey(source)
+    while True:
+        _check_strict(source, found, strict)
+        plan = make_plan(source.where, found, size, channels)
+        try:
+            with new_entry(target, len(found.headers) * plan.bytes_per_image) as folder:
+                state, kept, late = _decode_all(source, folder, found, plan, progress)
+                if late:
+                    found = survey(source, found.broken | late)
+                    _check_strict(source, found, strict)
+                    again = make_plan(source.where, found, size, channels)
+                    if (again.size, again.channels) != (plan.size, plan.channels):
+                        raise _Replan
+                return _finish(source, folder, plan, found, state, kept)
+        except _Replan:
+            continue
+
+
+def _check_strict(source: Source, found: Survey, strict: bool) -> None:
+    if strict and found.broken:
+        first = min(found.broken)
+        raise DataError(_refusal(source, source.item_name(first), found.broken[first]))
+
+
+def _decode_all(
+    source: Source, folder: Path, found: Survey, plan: Plan, progress: Progress
+) -> tuple[hashlib.blake2b, list[int], dict[int, str]]:
+    """Write the pixels of all images one after the other: a hash of them, the images that could be decoded, and why others not."""
+    state, kept, late = hashlib.blake2b(digest_size=16), list[int](), dict[int, str]()
+    with (folder / IMAGES).open("wb", buffering=1 << 20) as file, quiet():
+        for done, i in enumerate(found.headers):
+            if done % 100 == 0:
+                progress(done, len(found.headers))
+            try:
+                pixels = _decode(source, i, plan)
+            except Unreadable as error:
+                late[i] = str(error)
+                continue
+            file.write(pixels)
+            state.update(pixels)
+            kept.append(i)
+        _sync(file)
+    progress(len(found.headers), len(found.headers))
+    return state, kept, late
+
+
+def _decode(source: Source, i: int, plan: Plan) -> bytes:
+    with damage():
+        raw = source.read(i)
+    return decode(raw, plan.size, plan.channels)
+
+
+def _finish(source: Source, folder: Path, plan: Plan, found: Survey, state: hashlib.blake2b, kept: list[int]) -> dict[str, Any]:
+    """Write labels and record beside the pixels."""
+    shape = [len(kept), *plan.size, plan.channels]
+    labels = b"" if source.labels is None else source.labels[kept].tobytes()
+    for part in (labels, repr((shape, source.classes)).encode()):
+        state.update(part)
+    skipped = [(source.item_name(i), found.broken[i]) for i in sorted(found.broken)]
+    record = {
+        "format": FORMAT,
+        "shape": shape,
+        "fingerprint": state.hexdigest(),
+        "skipped": skipped,
+        "notes": list(plan.notes),
+        "classes": list(source.classes),
+    }
+    for name, raw in ((LABELS, labels), (RECORD, json.dumps(record).encode())):
+        with (folder / name).open("wb") as file:
+            file.write(raw)
+            _sync(file)
+    return record
+
+
+def _sync(file: BinaryIO) -> None:
+    """Onto the disk before the folder gets its name, so that a power cut cannot leave a whole-looking folder of holes."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _record(target: Path, labelled: bool) -> dict[str, Any] | None:
+    """The record of a whole cache entry; None if there is none or if it is damaged."""
+    try:
+        record = json.loads((target / RECORD).read_bytes())
+        shape, sizes = record["shape"], [(target / name).stat().st_size for name in (IMAGES, LABELS)]
+        wanted = [int(np.prod(shape)), shape[0] * 8 if labelled else 0]
+        keys = {"fingerprint", "skipped", "notes"} <= record.keys()
+        return record if record["format"] == FORMAT and sizes == wanted and keys and shape[0] > 0 else None
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return None
+
+
+def _map(source: Source, target: Path, record: dict[str, Any]) -> ImageData:
+    """The prepared images, mapped into memory."""
+    count, height, width, channels = record["shape"]
+    images = np.memmap(target / IMAGES, dtype=np.uint8, mode="r", shape=(count, height, width, channels))
+    labels = None if source.labels is None else np.fromfile(target / LABELS, dtype=np.int64)
+    skipped = [Skipped(name, reason) for name, reason in record["skipped"]]
+    return ImageData(
+        spec=Spec(channels, height, width, source.classes),
+        images=images,
+        labels=labels,
+        name=source.name,
+        where=source.where,
+        fingerprint=record["fingerprint"],
+        cache=target,
+        skipped=skipped,
+        notes=[*source.notes, *record["notes"], *_about_skipped(skipped, count)],
+    )
+
+
+def _about_skipped(skipped: list[Skipped], count: int) -> list[str]:
+    if not skipped:
+        return []
+    first = skipped[0]
+    return [f"Skipped {len(skipped)} of {count + len(skipped)} images that cannot be used, first {first.name}: {first.reason}."]

@@ -1,0 +1,253 @@
+"""The training loop: rounds, log, pictures, saves, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elegan.engine import checkpoint
+from elegan.engine.average import Average, estimate_statistics, sampling
+from elegan.engine.log import Log
+from elegan.engine.run import Run
+from elegan.engine.turns import Turns
+from elegan.errors import NotFiniteError, RunError
+from elegan.game import GAN, Batch, BatchRandomness, SeedRandomness
+from elegan.pictures import grid, grid_columns, png, to_pixels
+
+LOG_EVERY = 50
+STATISTICS_BATCHES = 16
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands. seconds: of training, earlier sittings included. rate: real images a second, lately."""
+
+    step: int
+    steps: int
+    images: int
+    seconds: float
+    rate: float
+    seconds_left: float
+    readings: dict[str, float]
+
+
+@dataclass
+class Listener:
+    """What a caller can hear of a training; each part may be replaced by a function."""
+
+    progress: Callable[[Progress], None] = lambda progress: None
+    message: Callable[[str], None] = lambda text: None
+    preparing: Callable[[int, int], None] = lambda done, total: None
+
+
+@dataclass
+class Intervals:
+    """Steps between saves (with a sample grid each), how many saves are kept, steps between log lines."""
+
+    save: int
+    keep: int = 3
+    log: int = LOG_EVERY
+
+
+@dataclass
+class Meter:
+    """Sums of readings since the last log line, and the time they took."""
+
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    started: float = field(default_factory=time.perf_counter)
+    steps: int = 0
+
+    def add(self, readings: dict[str, Tensor]) -> None:
+        self.steps += 1
+        for name, value in readings.items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self) -> dict[str, float]:
+        return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
+
+
+class Training:
+    """One run: `turns` play rounds on `batches`, and what is needed to go on is kept in `run`."""
+
+    def __init__(
+        self, turns: Turns, batches: Callable[[int], Batch], run: Run, intervals: Intervals, listener: Listener, *, sample_seed: int = 0
+    ) -> None:
+        self.turns, self.batches, self.run = turns, batches, run
+        self.intervals, self.listener, self.sample_seed = intervals, listener, sample_seed
+        self.step, self.seconds = 0, 0.0
+
+    @property
+    def gan(self) -> GAN:
+        return self.turns.gan
+
+    @property
+    def sampler(self) -> GAN:
+        """What samples are made with: the averaged networks if there are any."""
+        return self.turns.average.view(self.gan) if self.turns.average is not None else self.gan
+
+    def resume(self) -> None:
+        """Take up the newest whole checkpoint; one that is damaged is passed over, and the listener is told."""
+        saved = checkpoint.checkpoints(self.run.checkpoint_folder)
+        for path in saved:
+            try:
+                files, meta = checkpoint.load(path)
+                self.load_state(files, meta)
+            except RunError as error:
+                self.listener.message(f"{error} Falling back to the save before it.")
+                continue
+            self.run.cut_log(self.step)
+            return
+        if saved:
+            raise RunError(f"none of the {len(saved)} saves in {self.run.checkpoint_folder} is whole. Start afresh with --new.")
+
+    def train(self, steps: int) -> str | None:
+        """Play until `steps` rounds are done; the name of the signal that ended it earlier, if one did.
+
+        Saves at the end however it ends, except after a number that is not finite: then the last good save stands.
+        """
+        with stop_signals() as stopped, Log(self.run) as log:
+            meter, image_count = Meter(), len(self.batches(0))
+            while self.step < steps and not stopped:
+                tick = time.perf_counter()
+                meter.add(self.play())
+                self.seconds += time.perf_counter() - tick
+                if self.step % self.intervals.log == 0 or self.step == steps:
+                    meter = self.report(meter, log, steps, image_count)
+                if self.step % self.intervals.save == 0 and self.step < steps:
+                    self.save()
+            self.save()
+        return stopped[0] if stopped else None
+
+    def play(self) -> dict[str, Tensor]:
+        try:
+            readings = self.turns.round(self.batches(self.step), self.step)
+        except NotFiniteError as error:
+            last = f"The last good state is step {self.run.step}, saved in {self.run.checkpoint_folder}." if self.run.step else ""
+            raise NotFiniteError(f"{error} {last} Lower the learning rates, or use --precision fp32.") from error
+        self.step += 1
+        return readings
+
+    def report(self, meter: Meter, log: Log, steps: int, batch: int) -> Meter:
+        readings, passed = meter.means(), time.perf_counter() - meter.started
+        rate = meter.steps * batch / max(passed, 1e-9)
+        log.write(self.step, {"images": self.step * batch, "seconds": self.seconds, "images_per_second": rate, **readings})
+        left = (steps - self.step) * batch / max(rate, 1e-9)
+        self.listener.progress(Progress(self.step, steps, self.step * batch, self.seconds, rate, left, readings))
+        return Meter()
+
+    def save(self) -> None:
+        """A checkpoint and a sample grid of the same moment, unless this step is saved already."""
+        if self.run.step == self.step:
+            return
+        self.refresh_statistics()
+        files = {"weights": self.weights(), "optimizers": optimizer_tensors(self.turns)}
+        meta = {"updates": self.turns.updates, "seconds": self.seconds}
+        checkpoint.save(self.run.checkpoint_folder, self.step, files, meta)
+        checkpoint.prune(self.run.checkpoint_folder, self.intervals.keep)
+        self.save_grid()
+
+    def refresh_statistics(self) -> None:
+        """The averaged networks' batch norm statistics, estimated from their own samples."""
+        if self.turns.average is None:
+            return
+        parts = []
+        for number in range(STATISTICS_BATCHES):
+            batch = self.batches(number)
+            random = BatchRandomness(self.sample_seed, number, 0, len(batch), len(batch), self.turns.device)
+            parts.append(Batch(batch.real, batch.condition, random))
+        estimate_statistics(self.sampler, parts)
+
+    def save_grid(self) -> None:
+        """Seeds 0 to 63, and on to the end of the row; unselected. With up to 16 classes a column for each."""
+        columns = grid_columns(self.gan.spec.num_classes, 64)
+        seeds = tuple(range(-(-64 // columns) * columns))
+        with sampling(self.sampler) as gan:
+            samples = gan.sample(SeedRandomness(seeds, self.turns.device), seed_classes(seeds, gan.spec.num_classes, self.turns.device))
+        picture = png(grid(to_pixels(samples), columns))
+        checkpoint.write_file(self.run.path / "samples" / f"{self.step:08d}.png", picture)
+        checkpoint.write_file(self.run.path / "samples.png", picture)
+
+    def weights(self) -> checkpoint.Tensors:
+        tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}
+        if self.turns.average is not None:
+            tensors |= {f"average.{name}": value for name, value in self.turns.average.state_dict().items()}
+        return tensors
+
+    def load_state(self, files: dict[str, checkpoint.Tensors], meta: dict[str, Any]) -> None:
+        load_weights(self.gan, self.turns.average, files["weights"])
+        load_optimizers(self.turns, files["optimizers"])
+        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
+        self.turns.updates = {name: int(meta["updates"][name]) for name in self.turns.updates}
+
+
+def seed_classes(seeds: tuple[int, ...], num_classes: int, device: torch.device) -> Tensor | None:
+    """Without a class asked for, seed i is of class i modulo the number of classes."""
+    return torch.tensor([seed % num_classes for seed in seeds], device=device) if num_classes else None
+
+
+def load_weights(gan: GAN, average: Average | None, tensors: checkpoint.Tensors) -> None:
+    """RunError if the tensors are not those of these networks."""
+    parts = {"gan.": gan} if average is None else {"gan.": gan, "average.": average}
+    for prefix, module in parts.items():
+        mine = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        try:
+            module.load_state_dict(mine)
+        except RuntimeError as error:
+            raise RunError(f"the saved weights do not fit the networks: {' '.join(str(error).split())[:300]}") from error
+
+
+def optimizer_tensors(turns: Turns) -> checkpoint.Tensors:
+    return {
+        f"{player}.{index}.{name}": value
+        for player, optimizer in turns.optimizers.items()
+        for index, weight in enumerate(turns.weights[player])
+        for name, value in optimizer.state.get(weight, {}).items()
+    }
+
+
+def load_optimizers(turns: Turns, tensors: checkpoint.Tensors) -> None:
+    """Put the moments back, each in the memory layout of its weight: the fused step walks both in storage order."""
+    for player, optimizer in turns.optimizers.items():
+        optimizer.state.clear()
+        for index, weight in enumerate(turns.weights[player]):
+            prefix = f"{player}.{index}."
+            mine = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            if mine:
+                optimizer.state[weight] = {name: like(weight, value) for name, value in mine.items()}
+
+
+def like(weight: Tensor, value: Tensor) -> Tensor:
+    if value.shape != weight.shape:
+        return value.to(weight.device)
+    return torch.empty_like(weight, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[str]]:
+    """While inside, Ctrl-C and SIGTERM put their name into the list instead of ending the program; a second one ends it."""
+    received: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # only the main thread may set handlers
+        return
+
+    def note(number: int, frame: object) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(signal.Signals(number).name)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,47 @@
+"""Conditional GAN (Mirza and Osindero, 2014) on DCGAN's networks: both players are told the class."""
+
+from __future__ import annotations
+
+from elegan.game import Adam, Preset, Recipe, Spec
+from elegan.losses.objectives import objective as find_objective
+from elegan.losses.penalties import penalty as find_penalty
+from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator, Norm
+from elegan.rules.two_player import TwoPlayer
+
+
+def recipe(
+    spec: Spec,
+    *,
+    latent: int = 100,
+    width: int = 64,
+    discriminator_norm: Norm = "batch",
+    objective: str = "non_saturating",
+    penalty: str = "none",
+    penalty_weight: float = 1.0,
+    penalty_interval: int = 1,
+    discriminator_steps: int = 1,
+    lr: float = 2e-4,
+    discriminator_lr: float = 2e-4,
+    beta1: float = 0.5,
+    batch: int = 64,
+    steps: int = 20_000,
+    average_half_life: float = 10_000.0,
+) -> Recipe:
+    """DCGAN told the class: joined to the noise in the generator, one more channel in the discriminator."""
+
+    def build() -> TwoPlayer:
+        return TwoPlayer(
+            spec,
+            DCGANGenerator(spec.shape, latent=latent, width=width, num_classes=spec.num_classes),
+            DCGANDiscriminator(spec.shape, width=width, num_classes=spec.num_classes, norm=discriminator_norm),
+            find_objective(objective),
+            latent=latent,
+            discriminator_steps=discriminator_steps,
+            penalty=find_penalty(penalty, penalty_weight, penalty_interval),
+        )
+
+    optimizers = {"generator": Adam(lr, (beta1, 0.999)), "discriminator": Adam(discriminator_lr, (beta1, 0.999))}
+    return Recipe(build, optimizers, batch, steps, average_half_life)
+
+
+PRESETS: dict[str, Preset] = {}

@@ -1,0 +1,51 @@
+"""Samples as pictures: 8-bit images, grids, PNG files."""
+
+from __future__ import annotations
+
+import math
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+
+def to_pixels(samples: Tensor) -> Pixels:
+    """(n, c, h, w) in [-1, 1] -> uint8 (n, h, w, c): truncation of 127.5 x + 128, which maps 0 to 128."""
+    scaled = (samples.float() * 127.5 + 128).clamp(0, 255)
+    pixels: Pixels = scaled.byte().permute(0, 2, 3, 1).cpu().numpy()
+    return pixels
+
+
+def to_image(pixels: Pixels) -> Image.Image:
+    """(h, w, c) with 1 to 4 channels -> a picture in mode L, LA, RGB or RGBA."""
+    channels = pixels.shape[2]
+    return Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels, MODES[channels])
+
+
+def grid(pixels: Pixels, columns: int, smallest_side: int = 512) -> Image.Image:
+    """Pictures (n, h, w, c) row by row; enlarged by a whole number until the shorter side has `smallest_side` pixels."""
+    n, height, width, channels = pixels.shape
+    rows = -(-n // columns)
+    padded = np.zeros((rows * columns, height, width, channels), np.uint8)
+    padded[:n] = pixels
+    sheet = padded.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    scale = max(1, -(-smallest_side // min(sheet.shape[:2])))
+    return to_image(sheet.repeat(scale, axis=0).repeat(scale, axis=1))
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def grid_columns(num_classes: int, count: int) -> int:
+    """A column for each class, so that seed i stands in the column of its class; without classes a square."""
+    if 2 <= num_classes <= 16:
+        return num_classes
+    return max(1, round(math.sqrt(count)))

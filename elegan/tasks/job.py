@@ -1,0 +1,198 @@
+"""From what was asked to what can be trained: options resolved, data prepared, recipe made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from elegan.data import ImageData, open_data, prepare
+from elegan.data.batches import Batches
+from elegan.engine.loop import Listener
+from elegan.engine.run import read_mapping, run_name
+from elegan.engine.turns import Settings, prepare_networks
+from elegan.errors import OptionError, RunError, nearest
+from elegan.game import GAN, Recipe, Spec, key
+from elegan.tasks.recipes import RecipeModule, convert, file_digest, find_recipe
+
+UNNAMED = ("steps", "minutes", "device")
+"""Options that do not make another run: it can be made longer, or go on elsewhere."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What training is asked, apart from the options of the recipe."""
+
+    data: str
+    model: str = "auto"
+    preset: str = "auto"
+    size: str = "auto"
+    channels: int = 0
+    mirror: bool = False
+    seed: int = 0
+    precision: str = "auto"
+    accumulate: int = 1
+    clip: float = 0.0
+    compile: bool = False
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training that can start: resolved options, prepared data, and the recipe made for them."""
+
+    options: TrainOptions
+    recipe_options: Mapping[str, Any]
+    found: RecipeModule
+    recipe: Recipe
+    data: ImageData
+
+    @property
+    def spec(self) -> Spec:
+        return self.data.spec
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """All options in one table, as `config.yaml` holds them."""
+        return {**dataclasses.asdict(self.options), **self.recipe_options}
+
+    @property
+    def name(self) -> str:
+        """The run's name: the same for the same options and the same model file."""
+        named = {name: value for name, value in self.config.items() if name not in UNNAMED}
+        return run_name(self.found.name, self.data.name, {**named, "file": file_digest(self.options.model)})
+
+    def build(self) -> GAN:
+        """The networks, initialised by the seed, on the device, in training mode."""
+        torch.manual_seed(key(self.options.seed, "weights"))
+        gan = self.recipe.build().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        prepare_networks(gan)
+        if self.options.compile:
+            for networks in gan.players.values():
+                for network in networks:
+                    network.compile()
+        return gan  # type: ignore[no-any-return]
+
+    def batches(self) -> Batches:
+        return Batches(self.data, batch=self.recipe.batch, seed=self.options.seed, mirror=self.options.mirror, device=self.device)
+
+    def settings(self, precision: str) -> Settings:
+        return Settings(precision, self.options.accumulate, self.options.clip, self.options.seed)
+
+    @property
+    def device(self) -> torch.device:
+        return find_device(self.options.device)
+
+
+TRAIN_FLAGS = {field.name for field in dataclasses.fields(TrainOptions)} | {
+    "config",
+    "minutes",
+    "save_every",
+    "keep",
+    "out",
+    "new",
+    "strict",
+}
+
+
+def make_job(asked: Mapping[str, Any], *, strict: bool, listener: Listener) -> Job:
+    """Resolve `asked` (names and values from arguments and configuration files); raises OptionError or DataError.
+
+    The listener is told what was found in the data and what was chosen.
+    """
+    own, other = divide(asked)
+    find_device(own.device)
+    if own.model != "auto":
+        find_recipe(own.model)  # a misspelt name is said before the data is read
+    size = parse_size(own.size)
+    data = prepare(open_data(own.data), size=size, channels=own.channels or None, strict=strict, progress=listener.preparing)
+    notes = [*data.notes, *skipped_note(data)]
+    found = choose_model(own, data, notes)
+    preset = found.preset_for(data.spec) if own.preset == "auto" else own.preset
+    if preset != "none":
+        notes.append(f"Preset {preset} of {found.name}.")
+    own = dataclasses.replace(own, model=own.model if own.model.endswith(".py") else found.name, preset=preset)
+    recipe_options = found.resolve(preset, other, TRAIN_FLAGS)
+    recipe = found.make(data.spec, recipe_options)
+    check(own, recipe)
+    for note in notes:
+        listener.message(note)
+    return Job(own, recipe_options, found, recipe, data)
+
+
+def skipped_note(data: ImageData) -> list[str]:
+    """One line that counts and names what could not be read."""
+    named = ", ".join(f"{one.name} ({one.reason})" for one in data.skipped[:3])
+    more = f" and {len(data.skipped) - 3} more, see `elegan data {data.where}`" if len(data.skipped) > 3 else ""
+    return [f"{len(data.skipped)} files could not be read and are left out: {named}{more}."] if data.skipped else []
+
+
+def divide(asked: Mapping[str, Any]) -> tuple[TrainOptions, dict[str, Any]]:
+    """Options of training itself, with their types, and all others."""
+    fields = {field.name: field for field in dataclasses.fields(TrainOptions)}
+    if not asked.get("data"):
+        raise OptionError("no data was given. Name a folder, a zip, a parquet file or `digits`: elegan train digits")
+    kinds = {"str": str, "int": int, "float": float, "bool": bool}
+    own = {name: convert(name, value, kinds[str(fields[name].type)]) for name, value in asked.items() if name in fields}
+    return TrainOptions(**own), {name: value for name, value in asked.items() if name not in fields}
+
+
+def choose_model(own: TrainOptions, data: ImageData, notes: list[str]) -> RecipeModule:
+    if own.model != "auto":
+        return find_recipe(own.model)
+    classes = data.spec.num_classes
+    name, reason = ("cgan", f"the data has {classes} classes") if classes else ("dcgan", "the data has no labels")
+    notes.append(f"Model {name}, because {reason}. Choose another with --model; `elegan recipes` lists them.")
+    return find_recipe(name)
+
+
+def parse_size(size: str) -> tuple[int, int] | None:
+    """ "64" -> (64, 64); "64x96" -> height 64, width 96; "auto" -> None."""
+    if size == "auto":
+        return None
+    sides = size.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() for side in sides):
+        raise OptionError(f"--size: got {size!r}, expected one number such as 64, or height x width such as 64x96.")
+    return int(sides[0]), int(sides[-1])
+
+
+def check(options: TrainOptions, recipe: Recipe) -> None:
+    """OptionError for values that could only fail later."""
+    if recipe.steps < 1 or recipe.batch < 1:
+        raise OptionError(f"--steps and --batch count from 1; got {recipe.steps} and {recipe.batch}.")
+    if options.accumulate < 1 or recipe.batch % options.accumulate:
+        raise OptionError(f"--accumulate: {options.accumulate} micro-batches do not divide a batch of {recipe.batch}.")
+    if options.precision not in (choices := ("auto", "fp32", "bf16")):
+        raise OptionError(f"--precision: got {options.precision!r}. {nearest(options.precision, choices)}")
+    if options.clip < 0:
+        raise OptionError(f"--clip: got {options.clip}; a length is at least 0.")
+
+
+def find_device(name: str) -> torch.device:
+    """auto: a GPU if there is one, else the CPU; OptionError for a device that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise OptionError(f"--device: {name!r} is not to be had here. Use auto or cpu.") from error
+    return device
+
+
+def gather(config: str | None, given: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked: the configuration file's values, then those given beside it."""
+    asked = read_config(Path(config)) if config else {}
+    given = {name: value for name, value in given.items() if value is not None}
+    return {**asked, **given, **{name.replace("-", "_"): value for name, value in recipe_options.items()}}
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    try:
+        return {str(name).replace("-", "_"): value for name, value in read_mapping(path).items()}
+    except RunError as error:
+        raise OptionError(f"--config: {error}") from error

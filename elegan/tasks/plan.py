@@ -1,0 +1,108 @@
+"""What a training would do, without doing it: `elegan train DATA --dry-run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from elegan.engine.loop import Listener
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The resolved options, the data, the networks' sizes, memory in bytes and time in seconds of a training."""
+
+    options: dict[str, Any]
+    run: str
+    data: list[str]
+    parameters: dict[str, int]
+    device: str
+    precision: str
+    seconds_per_step: float
+    memory: int
+
+    @property
+    def seconds(self) -> float:
+        return self.seconds_per_step * int(self.options["steps"])
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**vars(self), "seconds": self.seconds}
+
+    def lines(self) -> list[str]:
+        steps, rate = int(self.options["steps"]), int(self.options["batch"]) / self.seconds_per_step
+        return [
+            *self.data,
+            "Options (a file of such lines can be given back with --config):",
+            *(f"  {name}: {value}" for name, value in self.options.items()),
+            "Networks: " + ", ".join(f"{name} {count:,} weights" for name, count in self.parameters.items()),
+            f"Runs on {self.device} in {self.precision}, with about {self.memory / 2**20:,.0f} MiB of memory.",
+            f"{steps:,} steps take about {duration(self.seconds)} ({rate:,.0f} images/s), into {self.run}",
+            "Dry run: nothing was trained.",
+        ]
+
+
+def plan(
+    data: str | None = None,
+    *,
+    config: str | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    out: str = "runs",
+    new: bool = False,
+    strict: bool = False,
+    listener: Listener | None = None,
+    **options: Any,
+) -> Plan:
+    """What `train` with the same arguments would do. It plays a few rounds on copies to know the time and the memory."""
+    from elegan.engine.loop import Listener as Silent
+    from elegan.engine.measure import seconds_per_round
+    from elegan.tasks.job import gather, make_job
+    from elegan.tasks.train import check_minutes, choose_precision, choose_run
+
+    check_minutes(minutes, steps)
+    job = make_job(gather(config, {"data": data, "steps": steps}, options), strict=strict, listener=listener or Silent())
+    precision, _ = choose_precision(job)
+    gan = job.build()
+    seconds = seconds_per_round(gan, job.recipe.optimizers, job.settings(precision), job.batches().at)
+    total = job.recipe.steps if minutes is None else max(1, int(minutes * 60 / seconds))
+    return Plan(
+        options={**job.config, "steps": total},
+        run=str(choose_run(job, Path(out), new).path),
+        data=describe(job.data.name, len(job.data), job.spec.shape, job.spec.classes),
+        parameters={name: sum(p.numel() for network in networks for p in network.parameters()) for name, networks in gan.players.items()},
+        device=str(job.device),
+        precision=precision,
+        seconds_per_step=seconds,
+        memory=memory_used(job.device),
+    )
+
+
+def describe(name: str, count: int, shape: tuple[int, int, int], classes: tuple[str, ...]) -> list[str]:
+    channels, height, width = shape
+    shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
+    return [f"Data: {name}, {count:,} images of {height}x{width}, {channels} channels, " + (f"classes {shown}" if classes else "no labels")]
+
+
+def memory_used(device: torch.device) -> int:
+    """The most memory, in bytes, that this process has used on the device so far."""
+    import resource
+    import sys
+
+    import torch
+
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def duration(seconds: float) -> str:
+    """42 s, 3 min 20 s, 2 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,132 @@
+"""What a person at a terminal sees: progress, results, the next command."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from elegan.errors import OptionError
+
+if TYPE_CHECKING:
+    from elegan.engine.loop import Listener, Progress
+
+Function = Callable[..., Any]
+PLAIN_EVERY = 5.0
+"""Seconds between lines where there is no terminal to draw a bar on."""
+
+
+class Summary(Protocol):
+    def lines(self) -> list[str]: ...
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+def show_train(function: Function, arguments: dict[str, Any], *, dry_run: bool, json: bool) -> None:
+    if dry_run:
+        from elegan.tasks.plan import plan
+
+        quiet = {"save_every", "keep"}  # of no consequence for a plan
+        show([plan(**{name: value for name, value in arguments.items() if name not in quiet})], json)
+        return
+    with Bar(quiet=json) as bar:
+        run = function(**arguments, listener=bar.listener())
+    if json:
+        print(json_module.dumps({"run": str(run.path), "step": run.step, "samples": str(run.path / "samples.png")}))
+        return
+    print(f"Samples: {run.path / 'samples.png'}\nMore of them: elegan sample {run.path} --seeds 0-99 --out FOLDER")
+
+
+def show_sample(function: Function, arguments: dict[str, Any]) -> None:
+    print(function(**arguments))
+
+
+def show_list(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
+    show(function(**arguments), json, "No runs here. Make one with: elegan train digits")
+
+
+def show_recipes(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
+    found = function(**arguments)
+    if json or len(found) == 1:
+        show(found, json)
+        return
+    print("\n".join(f"{recipe.name:<10} {recipe.summary}" for recipe in found))
+    print("\nOptions of one: elegan recipes NAME. Train with one: elegan train DATA --model NAME")
+
+
+def show_data(function: Function, arguments: dict[str, Any], *, clear_cache: bool, json: bool) -> None:
+    if clear_cache:
+        from elegan.data import cache_folder
+        from elegan.data import clear_cache as clear
+
+        print(f"{clear() / 1e6:.1f} MB freed in {cache_folder()}")
+    elif not arguments.get("where"):
+        raise OptionError("data: name what to look at: digits, a folder, a zip or a parquet file.")
+    else:
+        show([function(**arguments)], json)
+
+
+def show(found: Iterable[Summary], json: bool, empty: str = "") -> None:
+    found = list(found)
+    if json:
+        print(json_module.dumps([one.as_dict() for one in found], indent=2, default=str))
+    else:
+        print("\n".join(line for one in found for line in one.lines()) or empty)
+
+
+class Bar:
+    """Progress on standard error: a bar on a terminal, else a line every few seconds."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet, self.last = quiet, 0.0
+        self.bar: Any = None
+
+    def __enter__(self) -> Bar:
+        if sys.stderr.isatty() and not self.quiet:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+            self.bar = Progress(*columns, console=Console(stderr=True))
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def listener(self) -> Listener:
+        from elegan.engine.loop import Listener
+
+        return Listener(self.progress, self.message, self.preparing)
+
+    def message(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.console.print(text, markup=False, highlight=False)
+        elif not self.quiet:
+            print(text, file=sys.stderr)
+
+    def preparing(self, done: int, total: int) -> None:
+        self.draw("preparing images", done, total, "")
+
+    def progress(self, progress: Progress) -> None:
+        self.draw("training", progress.step, progress.steps, describe(progress))
+
+    def draw(self, what: str, done: int, total: int, said: str) -> None:
+        if self.bar is not None:
+            task = next((task.id for task in self.bar.tasks if task.description == what), None)
+            task = self.bar.add_task(what, total=total, said="") if task is None else task
+            self.bar.update(task, completed=done, said=said)
+        elif not self.quiet and (done == total or time.monotonic() - self.last > PLAIN_EVERY):
+            self.last = time.monotonic()
+            print(f"{what} {done:,}/{total:,} {said}".rstrip(), file=sys.stderr)
+
+
+def describe(progress: Progress) -> str:
+    """Rate, time left, and the readings a person follows: losses, D(x) and D(G(z)) or the critic's scores."""
+    from elegan.tasks.plan import duration
+
+    short = {"discriminator_loss": "D loss", "generator_loss": "G loss", "real_probability": "D(x)", "fake_probability": "D(G(z))"}
+    readings = "  ".join(f"{short[name]} {value:.3g}" for name, value in progress.readings.items() if name in short)
+    return f"{progress.images / 1000:,.1f} kimg  {progress.rate:,.0f} images/s  {duration(progress.seconds_left)} left  {readings}"
