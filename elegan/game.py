@@ -183,6 +183,7 @@ class Recipe:
 
     build: makes the networks; called after seeding. optimizers: one for each player. batch: real images in a round.
     steps: rounds. average_half_life: images after which a weight's share in the average has halved; 0 keeps none.
+    uses_labels: whether the networks are told the class where the data has classes.
     """
 
     build: Callable[[], GAN]
@@ -190,6 +191,7 @@ class Recipe:
     batch: int
     steps: int
     average_half_life: float = 0.0
+    uses_labels: bool = False
 
 
 @dataclass(frozen=True)

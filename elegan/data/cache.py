@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -46,10 +46,11 @@ def clear_cache() -> int:
 
 
 @contextmanager
-def new_entry(target: Path, needed: int) -> Iterator[Path]:
+def new_entry(target: Path, needed: int, is_whole: Callable[[Path], bool]) -> Iterator[Path]:
     """A folder to write into, which becomes `target` when the block ends well and vanishes when it does not.
 
-    needed: the bytes that will be written. Raises DataError if the disk is full or cannot be written to.
+    needed: the bytes that will be written. is_whole: whether an entry can be used; one that can is not replaced.
+    Raises DataError if the disk is full or cannot be written to.
     """
     making: Path | None = None
     try:
@@ -57,7 +58,8 @@ def new_entry(target: Path, needed: int) -> Iterator[Path]:
         _check_space(target.parent, needed)
         making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=target.parent))
         yield making
-        _move(making, target)
+        if not is_whole(target):
+            _move(making, target)
     except OSError as error:
         raise DataError(_no_room(error)) from error
     finally:
@@ -72,7 +74,7 @@ def _check_space(folder: Path, needed: int) -> None:
 
 
 def _move(making: Path, target: Path) -> None:
-    """Put a finished folder in its place, also where a damaged one or that of a process that was faster is."""
+    """Put a finished folder in its place, also where a damaged one is."""
     if target.exists():
         shutil.rmtree(target, ignore_errors=True)
     try:

@@ -98,11 +98,15 @@ def _make(
 ) -> dict[str, Any]:
     """Decode everything into `target` and return its record."""
     found = survey(source)
+
+    def is_whole(entry: Path) -> bool:
+        return _record(entry, source.labels is not None) is not None
+
     while True:
         _check_strict(source, found, strict)
         plan = make_plan(source.where, found, size, channels)
         try:
-            with new_entry(target, len(found.headers) * plan.bytes_per_image) as folder:
+            with new_entry(target, len(found.headers) * plan.bytes_per_image, is_whole) as folder:
                 state, kept, late = _decode_all(source, folder, found, plan, progress)
                 if late:
                     found = survey(source, found.broken | late)

@@ -58,6 +58,7 @@ def estimate_statistics(gan: GAN, batches: Iterable[Batch]) -> None:
     before = [(norm.momentum, norm.training, norm.track_running_stats) for norm in norms]
     with turn(gan, None):
         for norm in norms:
+            norm.track_running_stats = True  # without it, resetting does nothing
             norm.reset_running_stats()
             norm.momentum = None  # a plain mean over all batches
             norm.train()

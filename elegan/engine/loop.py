@@ -105,17 +105,17 @@ class Training:
             except RunError as error:
                 self.listener.message(f"{error} Falling back to the save before it.")
                 continue
-            self.run.cut_log(self.step)
-            return
-        if saved:
+            break
+        if saved and self.step == 0:
             raise RunError(f"none of the {len(saved)} saves in {self.run.checkpoint_folder} is whole. Start afresh with --new.")
+        self.run.cut_log(self.step)
 
     def train(self, steps: int) -> str | None:
         """Play until `steps` rounds are done; the name of the signal that ended it earlier, if one did.
 
         Saves at the end however it ends, except after a number that is not finite: then the last good save stands.
         """
-        with stop_signals() as stopped, Log(self.run) as log:
+        with self.run.locked(), stop_signals() as stopped, Log(self.run) as log:
             meter, image_count = Meter(), len(self.batches(0))
             while self.step < steps and not stopped:
                 tick = time.perf_counter()

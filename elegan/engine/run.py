@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,16 @@ class Run:
 
     def clear(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """RunError if another process is training this run; the system lets go of the lock however a process ends."""
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(f"{self.path} is being trained by another process. Wait for it, or start another run with --new.") from error
+            yield
 
     def append_log(self, entry: Mapping[str, float]) -> None:
         try:

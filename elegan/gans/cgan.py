@@ -41,7 +41,7 @@ def recipe(
         )
 
     optimizers = {"generator": Adam(lr, (beta1, 0.999)), "discriminator": Adam(discriminator_lr, (beta1, 0.999))}
-    return Recipe(build, optimizers, batch, steps, average_half_life)
+    return Recipe(build, optimizers, batch, steps, average_half_life, uses_labels=True)
 
 
 PRESETS: dict[str, Preset] = {}

@@ -37,7 +37,7 @@ def recipe(
         )
 
     optimizers = {"generator": Adam(lr, (0.0, 0.9)), "discriminator": Adam(discriminator_lr, (0.0, 0.9))}
-    return Recipe(build, optimizers, batch, steps, average_half_life)
+    return Recipe(build, optimizers, batch, steps, average_half_life, uses_labels=True)
 
 
 PRESETS: dict[str, Preset] = {}

@@ -119,6 +119,7 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, listener: Listener) -> J
     recipe_options = found.resolve(preset, other, TRAIN_FLAGS)
     recipe = found.make(data.spec, recipe_options)
     check(own, recipe)
+    notes += label_note(found.name, recipe, data)
     for note in notes:
         listener.message(note)
     return Job(own, recipe_options, found, recipe, data)
@@ -148,6 +149,14 @@ def choose_model(own: TrainOptions, data: ImageData, notes: list[str]) -> Recipe
     name, reason = ("cgan", f"the data has {classes} classes") if classes else ("dcgan", "the data has no labels")
     notes.append(f"Model {name}, because {reason}. Choose another with --model; `elegan recipes` lists them.")
     return find_recipe(name)
+
+
+def label_note(model: str, recipe: Recipe, data: ImageData) -> list[str]:
+    if recipe.uses_labels and not data.spec.classes:
+        return [f"The data has no labels, so {model} runs unconditionally."]
+    if data.spec.classes and not recipe.uses_labels:
+        return [f"The data's {data.spec.num_classes} classes are not used: {model} is unconditional. cgan uses them."]
+    return []
 
 
 def parse_size(size: str) -> tuple[int, int] | None:

@@ -25,8 +25,10 @@ def test_a_batch_is_a_pure_function_of_its_step(digits: ImageData) -> None:
     for step in (49, 3, 22, 23, 0):
         again = other.at(step)
         assert torch.equal(forward[step].real, again.real)
+        before = forward[step].condition
+        assert before is not None
         assert again.condition is not None
-        assert torch.equal(forward[step].condition, again.condition)
+        assert torch.equal(before, again.condition)
         assert torch.equal(forward[step].random.normal("z", 4), again.random.normal("z", 4))
 
 

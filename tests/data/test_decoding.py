@@ -19,7 +19,7 @@ Folder = Callable[..., Path]
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     file = BytesIO()
-    image.save(file, kind, **options)  # type: ignore[arg-type]
+    image.save(file, kind, **options)
     return file.getvalue()
 
 

@@ -68,7 +68,7 @@ def test_hidden_files_are_ignored_and_others_are_counted(opened: Callable[..., S
 
 
 def test_folders_named_by_splits_are_no_classes(opened: Callable[..., Source]) -> None:
-    files = {"train/a/1.png": {}, "train/b/2.png": {}, "val/a/3.png": {}, "val/b/4.png": {}, "val/b/5.png": {}}
+    files: dict[str, object] = {"train/a/1.png": {}, "train/b/2.png": {}, "val/a/3.png": {}, "val/b/4.png": {}, "val/b/5.png": {}}
     train, test = opened(files), opened(files, split="test")
     assert (len(train), len(test)) == (2, 3)
     assert train.classes == test.classes == ("a", "b")

@@ -31,7 +31,7 @@ def test_digits_span_the_whole_range() -> None:
 
 def test_a_misspelt_name_gets_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match="No data at digit:.*Did you mean 'digits'"):
+    with pytest.raises(DataError, match=r"No data at digit:.*Did you mean 'digits'"):
         open_data("digit")
 
 
@@ -54,7 +54,7 @@ def test_another_kind_of_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_split_is_an_error() -> None:
-    with pytest.raises(DataError, match="no split 'tests'.*'test'"):
+    with pytest.raises(DataError, match=r"no split 'tests'.*'test'"):
         open_data("digits", split="tests")
 
 

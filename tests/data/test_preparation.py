@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from elegan.data import ImageData, cache_folder, clear_cache, open_data, prepare
+from elegan.data.images import decode
 from elegan.errors import DataError
 
 Make = Callable[..., Image.Image]
@@ -181,9 +182,13 @@ def test_zip_bombs_are_not_inflated(tmp_path: Path, folder: Folder, monkeypatch:
         archive.writestr("large.png", b"\0" * 10)
     source = open_data(str(tmp_path / "a.zip"))
     source._entries["large.png"].file_size = 300 << 20  # type: ignore[attr-defined]
-    opened = list[str]()
-    real = zipfile.ZipFile.read
-    monkeypatch.setattr(zipfile.ZipFile, "read", lambda self, info: opened.append(info.filename) or real(self, info))
+    opened, real = list[str](), zipfile.ZipFile.read
+
+    def read(self: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+        opened.append(info.filename)
+        return real(self, info)
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", read)
     reasons = {one.name: one.reason for one in prepare(source).skipped}
     assert "times its size" in reasons["ratio.png"]
     assert "300 MB" in reasons["large.png"]
@@ -207,10 +212,13 @@ def test_a_damaged_zip_entry_is_skipped(tmp_path: Path, folder: Folder) -> None:
 
 def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows with every image that is decoded."""
-    from elegan.data import preparation
+    calls = list[int]()
 
-    calls, real = list[int](), preparation.decode
-    monkeypatch.setattr(preparation, "decode", lambda *args: calls.append(1) or real(*args))
+    def counted(raw: bytes, size: tuple[int, int], channels: int) -> bytes:
+        calls.append(1)
+        return decode(raw, size, channels)
+
+    monkeypatch.setattr("elegan.data.preparation.decode", counted)
     return calls
 
 
@@ -290,10 +298,8 @@ def test_a_full_disk_says_where_and_leaves_nothing(monkeypatch: pytest.MonkeyPat
 
 
 def test_too_little_room_is_seen_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    from elegan.data import cache
-
     calls = count_decoding(monkeypatch)
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1437 * 64 - 1}))
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1437 * 64 - 1}))
     with pytest.raises(DataError, match="is full"):
         prepare(open_data("digits"))
     assert not calls
@@ -303,7 +309,7 @@ def test_too_little_room_is_seen_before_decoding(monkeypatch: pytest.MonkeyPatch
 def test_a_cache_folder_that_is_a_file_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ELEGAN_CACHE", str(tmp_path / "file"))
-    with pytest.raises(DataError, match="cannot be written to.*ELEGAN_CACHE"):
+    with pytest.raises(DataError, match=r"cannot be written to.*ELEGAN_CACHE"):
         prepare(open_data("digits"))
 
 
@@ -315,6 +321,18 @@ def test_an_interrupt_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         prepare(open_data("digits"), progress=interrupt)
     assert not leftovers()
+
+
+def test_another_process_that_was_faster_is_not_disturbed() -> None:
+    inodes = list[int]()
+
+    def meanwhile(done: int, total: int) -> None:
+        if done == total:
+            inodes.append((prepare(open_data("digits")).cache / "images.bin").stat().st_ino)
+
+    data = prepare(open_data("digits"), progress=meanwhile)
+    assert inodes == [(data.cache / "images.bin").stat().st_ino]
+    assert not list(cache_folder().rglob(".making*"))
 
 
 def test_progress_ends_at_the_total() -> None:

@@ -1,0 +1,1 @@
+"""Carrying games out: turns, the running average, the loop, run directories."""

@@ -1,0 +1,1 @@
+"""What players lower: objectives, and penalties on the discriminator's gradient."""

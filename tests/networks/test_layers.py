@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+from elegan.networks.layers import BatchNorm2d, CentreCrop, advance, initialise_normal, spectral_norm
+
+LAYERS: list[Callable[[], nn.Module]] = [
+    lambda: nn.Linear(7, 5),
+    lambda: nn.Linear(1, 4),
+    lambda: nn.Conv2d(3, 6, 3),
+    lambda: nn.Conv2d(6, 1, 4),
+    lambda: nn.Embedding(5, 3),
+]
+
+
+def largest_singular_value(weight: torch.Tensor) -> float:
+    return float(torch.linalg.svdvals(weight.detach().double().flatten(1))[0])
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_spectral_norm_finds_the_largest_singular_value(make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(0)
+    layer = spectral_norm(make())
+    for _ in range(500):
+        advance(layer)
+    original = layer.parametrizations.weight.original
+    assert largest_singular_value(layer.weight) == pytest.approx(1.0, abs=1e-4)
+    torch.testing.assert_close(layer.weight, original / largest_singular_value(original), rtol=1e-4, atol=1e-6)
+
+
+def test_spectral_norm_follows_a_weight_that_moves() -> None:
+    torch.manual_seed(0)
+    layer = spectral_norm(nn.Linear(6, 6))
+    with torch.no_grad():
+        layer.parametrizations.weight.original.copy_(torch.randn(6, 6) * 3)
+    assert largest_singular_value(layer.weight) != pytest.approx(1.0, abs=1e-3)
+    for _ in range(500):
+        advance(layer)
+    assert largest_singular_value(layer.weight) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_only_advance_moves_the_estimate() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(spectral_norm(nn.Linear(6, 4)), nn.ReLU(), spectral_norm(nn.Linear(4, 3)))
+    with torch.no_grad():
+        network[0].parametrizations.weight.original.add_(torch.randn(4, 6))
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    assert len(before) == 4
+    network(torch.randn(2, 6)).sum().backward()
+    network.eval()(torch.randn(2, 6))
+    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
+    advance(network)
+    assert not torch.equal(network[0].parametrizations.weight[0].left, before["0.parametrizations.weight.0.left"])
+
+
+def test_spectral_norm_stays_in_float32_under_autocast() -> None:
+    torch.manual_seed(0)
+    layer = spectral_norm(nn.Linear(6, 4))
+    expected = layer.weight
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer.weight
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
+def test_the_estimates_may_advance_between_a_forward_and_its_backward() -> None:
+    """A generated batch that two moves share is made in the first and differentiated in the second."""
+    torch.manual_seed(0)
+    layer = spectral_norm(nn.Linear(6, 4))
+    loss = layer(torch.randn(2, 6)).square().sum()
+    advance(layer)
+    loss.backward()
+    assert layer.parametrizations.weight.original.grad is not None
+
+
+def test_spectral_norm_is_in_the_state() -> None:
+    torch.manual_seed(0)
+    layer, other = spectral_norm(nn.Linear(6, 4)), spectral_norm(nn.Linear(6, 4))
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other.weight, layer.weight)
+
+
+def test_batch_norm_follows_one_forward_for_each_arming() -> None:
+    torch.manual_seed(0)
+    norm = BatchNorm2d(3)
+    first, second = torch.randn(4, 3, 5, 5) + 2, torch.randn(4, 3, 5, 5) - 7
+    norm(first)
+    norm(second)
+    torch.testing.assert_close(norm.running_mean, 0.1 * first.mean((0, 2, 3)))
+    assert norm.num_batches_tracked == 1
+    norm.track_running_stats = True
+    norm(second)
+    assert norm.num_batches_tracked == 2
+
+
+def test_batch_norm_normalises_by_the_batch_while_training_whether_it_follows_or_not() -> None:
+    norm, images = BatchNorm2d(3), torch.randn(4, 3, 5, 5) * 3 + 2
+    armed, disarmed = norm(images), norm(images)
+    assert torch.equal(armed, disarmed)
+    torch.testing.assert_close(disarmed.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("tracks", [True, False])
+def test_batch_norm_uses_running_statistics_in_evaluation(tracks: bool) -> None:
+    norm, images = BatchNorm2d(3), torch.randn(4, 3, 5, 5) * 3 + 2
+    norm(images)
+    norm.eval()
+    norm.track_running_stats = tracks
+    expected = (images - norm.running_mean.view(1, 3, 1, 1)) / (norm.running_var.view(1, 3, 1, 1) + norm.eps).sqrt()
+    torch.testing.assert_close(norm(images), expected)
+    assert norm.track_running_stats is tracks
+    assert norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (3, 4), (1, 1), (5, 8)])
+def test_a_crop_is_the_middle(height: int, width: int) -> None:
+    rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
+    found = CentreCrop(height, width)(torch.stack([rows, columns])[None])
+    top, left = (8 - height) // 2, (8 - width) // 2
+    assert found.shape == (1, 2, height, width)
+    assert found[0, :, 0, 0].tolist() == [top, left]
+    assert found[0, :, -1, -1].tolist() == [top + height - 1, left + width - 1]
+
+
+def test_initialisation_is_that_of_the_paper() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(32, 64, 4), nn.ConvTranspose2d(64, 32, 4), nn.Linear(200, 200), BatchNorm2d(1000))
+    initialise_normal(network)
+    for layer, centre in zip(network, (0, 0, 0, 1), strict=True):
+        assert float(layer.weight.detach().mean()) == pytest.approx(centre, abs=3e-3)
+        assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+        assert not layer.bias.any()

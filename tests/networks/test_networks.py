@@ -1,0 +1,128 @@
+"""The DCGAN and fully connected networks, over sizes, channels and classes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+import torch
+
+from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator, num_doublings, widths
+from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
+
+SIZES = [(8, 8), (9, 13), (21, 37), (28, 28), (32, 48), (64, 64), (8, 256), (256, 8), (255, 130), (256, 256)]
+
+
+def noise(rows: int, latent: int) -> torch.Tensor:
+    return torch.randn(rows, latent, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_dcgan_makes_and_judges_every_size(size: tuple[int, int], channels: int, classes: int) -> None:
+    torch.manual_seed(0)
+    shape = (channels, *size)
+    generator = DCGANGenerator(shape, latent=5, width=2, num_classes=classes)
+    discriminator = DCGANDiscriminator(shape, width=2, num_classes=classes)
+    condition = torch.tensor([0, classes - 1]) if classes else None
+    images = generator(noise(2, 5), condition)
+    assert images.shape == (2, *shape)
+    assert images.isfinite().all()
+    assert images.abs().max() <= 1
+    logits = discriminator(images, condition)
+    assert logits.shape == (2,)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("size", [(8, 8), (9, 13), (28, 28)], ids=str)
+def test_fully_connected_networks_make_and_judge_every_size(size: tuple[int, int], channels: int) -> None:
+    torch.manual_seed(0)
+    shape = (channels, *size)
+    images = MLPGenerator(5, [7, 6], shape)(noise(2, 5))
+    assert images.shape == (2, *shape)
+    assert 0 < images.abs().max() <= 1
+    logits = MLPDiscriminator([6, 7], shape)(images)
+    assert logits.shape == (2,)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_the_class_changes_what_both_networks_say(norm: Literal["batch", "none"]) -> None:
+    torch.manual_seed(0)
+    shape = (1, 16, 16)
+    generator = DCGANGenerator(shape, latent=5, width=4, num_classes=3, norm=norm).eval()
+    discriminator = DCGANDiscriminator(shape, width=4, num_classes=3, norm=norm).eval()
+    z, images = noise(1, 5).repeat(3, 1), torch.rand(1, *shape).repeat(3, 1, 1, 1)
+    made, judged = generator(z, torch.arange(3)), discriminator(images, torch.arange(3))
+    for i, j in [(0, 1), (0, 2), (1, 2)]:
+        assert not torch.allclose(made[i], made[j], atol=1e-6)
+        assert not torch.allclose(judged[i], judged[j], atol=1e-6)
+
+
+@pytest.mark.parametrize("network", ["dcgan", "mlp"])
+def test_without_classes_a_condition_is_not_looked_at(network: str) -> None:
+    torch.manual_seed(0)
+    shape = (1, 8, 8)
+    pair = (
+        (DCGANGenerator(shape, latent=5, width=2), DCGANDiscriminator(shape, width=2))
+        if network == "dcgan"
+        else (MLPGenerator(5, [4], shape), MLPDiscriminator([4], shape))
+    )
+    images = pair[0](noise(2, 5), None)
+    assert torch.equal(images, pair[0](noise(2, 5), torch.tensor([0, 1])))
+    assert torch.equal(pair[1](images, None), pair[1](images, torch.tensor([0, 1])))
+
+
+def test_each_sample_depends_on_its_own_row_alone_without_batch_norm() -> None:
+    torch.manual_seed(0)
+    shape = (1, 9, 13)
+    generator = DCGANGenerator(shape, latent=5, width=4, norm="none")
+    discriminator = DCGANDiscriminator(shape, width=4, norm="none")
+    z = noise(4, 5)
+    torch.testing.assert_close(generator(z)[1:2], generator(z[1:2]))
+    torch.testing.assert_close(discriminator(generator(z))[1:2], discriminator(generator(z[1:2])))
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_every_weight_of_dcgan_learns(norm: Literal["batch", "none"]) -> None:
+    torch.manual_seed(0)
+    shape = (3, 21, 37)
+    generator = DCGANGenerator(shape, latent=5, width=2, num_classes=2, norm=norm)
+    discriminator = DCGANDiscriminator(shape, width=2, num_classes=2, norm=norm)
+    condition = torch.tensor([0, 1, 0])
+    discriminator(generator(noise(3, 5), condition), condition).square().sum().backward()
+    for name, weight in [*generator.named_parameters(), *discriminator.named_parameters()]:
+        assert weight.grad is not None, name
+        assert weight.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize(("height", "width", "doublings"), [(8, 8, 2), (28, 28, 2), (32, 48, 3), (64, 64, 4), (256, 256, 6), (8, 256, 2)])
+def test_maps_start_from_about_four_pixels(height: int, width: int, doublings: int) -> None:
+    assert num_doublings(height, width) == doublings
+
+
+def test_channels_halve_as_the_map_doubles_up_to_eight_times_the_width() -> None:
+    assert widths(64, 4) == [512, 256, 128, 64]
+    assert widths(2, 6) == [16, 16, 16, 8, 4, 2]
+
+
+def test_the_published_network_at_64_has_the_published_layers() -> None:
+    generator = DCGANGenerator((3, 64, 64), latent=100, width=64)
+    assert generator.base == (512, 4, 4)
+    kernels = [tuple(m.weight.shape) for m in generator.blocks if hasattr(m, "stride")]
+    assert kernels == [(512, 256, 4, 4), (256, 128, 4, 4), (128, 64, 4, 4), (64, 3, 4, 4)]
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_networks_run_under_bfloat16_autocast(classes: int) -> None:
+    torch.manual_seed(0)
+    shape, condition = (3, 9, 13), torch.tensor([0, 1]) if classes else None
+    generator = DCGANGenerator(shape, latent=5, width=2, num_classes=classes)
+    discriminator = DCGANDiscriminator(shape, width=2, num_classes=classes)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = discriminator(generator(noise(2, 5), condition), condition)
+    logits.float().sum().backward()
+    assert logits.isfinite().all()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
