@@ -270,4 +270,4 @@ def test_a_number_that_is_not_finite_ends_training_and_keeps_the_last_good_state
     monkeypatch.setattr(TwoPlayer, "score", lambda self, images, condition: self.discriminator(images, condition) * float("nan"))
     refused(elegan_command("train", "digits", "--steps", "8", *SMALL), "discriminator's loss", "step 6", "last good state is step 6")
     assert elegan.load(run).step == 6
-    assert [path.name for path in checkpoint.checkpoints(run / "checkpoints")][0] == "step-00000006"
+    assert checkpoint.checkpoints(run / "checkpoints")[0].name == "step-00000006"

@@ -159,10 +159,11 @@ def test_the_seed_alone_decides_the_first_weights(name: str) -> None:
 def test_rounds_are_finite_and_every_player_moves(name: str, spec: Spec, accumulate: int, batches_of: BatchesOf) -> None:
     turns = watched(name, spec, Settings(accumulate=accumulate))
     for step in range(6):
+        before = len(turns.moves)
         readings = turns.round(batches_of(spec)(step), step)
         assert all(value.isfinite() for value in readings.values())
+        assert readings.keys() >= {f"{player}_{what}" for player in turns.moves[before:] for what in ("loss", "gradient")}
     assert set(turns.moves) == turns.gan.players.keys()
-    assert {f"{player}_{what}" for player in turns.moves[-2:] for what in ("loss", "gradient")} <= readings.keys() | {"generator_loss"}
     assert turns.updates == {player: turns.moves.count(player) for player in turns.gan.players}
 
 

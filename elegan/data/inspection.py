@@ -98,11 +98,11 @@ def inspect_data(where: str, *, split: str = "train", size: tuple[int, int] | No
     """
     source = open_data(where, split=split)
     found = survey(source)
-    plan = make_plan(where, found, size, channels)
+    plan = make_plan(source, found, size, channels)
     late, copies = _read_all(source, found, plan)
     if late:
         found = survey(source, found.broken | late)
-        plan = make_plan(where, found, size, channels)
+        plan = make_plan(source, found, size, channels)
     classes = _class_counts(source, found)
     return Report(
         where=where,

@@ -63,13 +63,13 @@ def _look(source: Source, i: int, result: Survey) -> None:
     result.alpha |= alpha
 
 
-def make_plan(where: str, found: Survey, size: tuple[int, int] | None, channels: int | None) -> Plan:
+def make_plan(source: Source, found: Survey, size: tuple[int, int] | None, channels: int | None) -> Plan:
     """Choose size and channels where they are None. Raises DataError if they cannot be had, or if no image is readable."""
     if not found.headers:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in Counter(found.broken.values()).most_common(3))
-        raise DataError(
-            f"None of the {len(found.broken)} image(s) in {where} can be used ({reasons}): give others, {SMALLEST}x{SMALLEST} or larger."
-        )
+        first = source.item_name(min(found.broken))
+        what = f"None of the {len(found.broken)} image(s) in {source.where} can be used, the first being {first} ({reasons})"
+        raise DataError(f"{what}: give others, {SMALLEST}x{SMALLEST} or larger.")
     sizes = Counter((one.height, one.width) for one in found.headers.values())
     chosen, notes = (_checked_size(size), []) if size is not None else _choose_size(sizes)
     kind, more = _choose_channels(found, channels)

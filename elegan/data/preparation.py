@@ -104,14 +104,14 @@ def _make(
 
     while True:
         _check_strict(source, found, strict)
-        plan = make_plan(source.where, found, size, channels)
+        plan = make_plan(source, found, size, channels)
         try:
             with new_entry(target, len(found.headers) * plan.bytes_per_image, is_whole) as folder:
                 state, kept, late = _decode_all(source, folder, found, plan, progress)
                 if late:
                     found = survey(source, found.broken | late)
                     _check_strict(source, found, strict)
-                    again = make_plan(source.where, found, size, channels)
+                    again = make_plan(source, found, size, channels)
                     if (again.size, again.channels) != (plan.size, plan.channels):
                         raise _Replan
                 return _finish(source, folder, plan, found, state, kept)

@@ -110,7 +110,7 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, listener: Listener) -> J
         find_recipe(own.model)  # a misspelt name is said before the data is read
     size = parse_size(own.size)
     data = prepare(open_data(own.data), size=size, channels=own.channels or None, strict=strict, progress=listener.preparing)
-    notes = [*data.notes, *skipped_note(data)]
+    notes = list(data.notes)
     found = choose_model(own, data, notes)
     preset = found.preset_for(data.spec) if own.preset == "auto" else own.preset
     if preset != "none":
@@ -123,13 +123,6 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, listener: Listener) -> J
     for note in notes:
         listener.message(note)
     return Job(own, recipe_options, found, recipe, data)
-
-
-def skipped_note(data: ImageData) -> list[str]:
-    """One line that counts and names what could not be read."""
-    named = ", ".join(f"{one.name} ({one.reason})" for one in data.skipped[:3])
-    more = f" and {len(data.skipped) - 3} more, see `elegan data {data.where}`" if len(data.skipped) > 3 else ""
-    return [f"{len(data.skipped)} files could not be read and are left out: {named}{more}."] if data.skipped else []
 
 
 def divide(asked: Mapping[str, Any]) -> tuple[TrainOptions, dict[str, Any]]:

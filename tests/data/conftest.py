@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +51,37 @@ def folder(tmp_path: Path, picture: Make) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def broken(folder: Callable[..., Path], picture: Make) -> Path:
+    """Two good images and one of each kind of broken file."""
+    big = picture(200, 200, "RGB")
+    return folder(
+        {
+            "a/good.png": {},
+            "a/empty.png": b"",
+            "a/text.png": b"this is no image",
+            "b/bomb.png": _huge_png(30000, 30000),
+            "b/cut.jpg": _half(big, "JPEG"),
+            "b/cut.png": _half(big, "PNG"),
+            "b/good.png": {},
+            "b/eps.png": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n",
+        }
+    )
+
+
+def _huge_png(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that claims to be huge."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + start + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+def _half(image: Image.Image, kind: str) -> bytes:
+    file = BytesIO()
+    image.save(file, kind)
+    return file.getvalue()[: file.tell() // 2]

@@ -54,6 +54,15 @@ def test_class_folders_are_labels_in_natural_order(opened: Callable[..., Source]
     assert source.labels.tolist() == [0, 0, 1, 2]
 
 
+def test_numbers_in_names_are_compared_as_numbers(opened: Callable[..., Source]) -> None:
+    source = opened({"img_010.png": {}, "img_9.png": {}, "img_0001.png": {}})
+    assert [name.split("/")[-1] for name in names(source)] == ["img_0001.png", "img_9.png", "img_010.png"]
+
+
+def test_a_class_may_be_called_train(opened: Callable[..., Source]) -> None:
+    assert opened({"car/1.png": {}, "train/2.png": {}}).classes == ("car", "train")
+
+
 def test_images_beside_folders_mean_no_classes_and_say_so(opened: Callable[..., Source]) -> None:
     source = opened({"a/1.png": {}, "b/2.png": {}, "3.png": {}})
     assert len(source) == 3

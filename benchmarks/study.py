@@ -1,0 +1,71 @@
+"""Studies: commands that can be stopped and taken up again, with one committed result for each arm and seed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def study(name: str, arms: Iterable[str], seeds: Iterable[int], measure: Callable[[str, int], dict[str, Any]]) -> None:
+    """Measure each (arm, seed) that has no result yet, write it to `results/NAME/ARM-SEED.json`, and print the table."""
+    arms, seeds = list(arms), list(seeds)
+    for arm in arms:
+        for seed in seeds:
+            path = RESULTS / name / f"{arm}-{seed}.json"
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps({"arm": arm, "seed": seed, **measure(arm, seed), **machine()}, indent=2) + "\n")
+                print(path.read_text(), flush=True)
+    for arm in arms:
+        print_arm(arm, [json.loads((RESULTS / name / f"{arm}-{seed}.json").read_text()) for seed in seeds])
+
+
+def print_arm(arm: str, results: list[dict[str, Any]]) -> None:
+    """Mean and standard deviation over the seeds of every number."""
+    print(f"{arm} ({len(results)} seeds)")
+    for key, value in results[0].items():
+        if isinstance(value, float):
+            values = [float(result[key]) for result in results]
+            print(f"  {key}: {mean(values):.4f}" + (f" +- {stdev(values):.4f}" if len(values) > 1 else ""))
+
+
+def machine() -> dict[str, Any]:
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "processor": processor(), "python": platform.python_version()}
+
+
+def processor() -> str:
+    """The processor's name, and whether it has bfloat16 instructions (avx512_bf16) or matrix units (amx)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return name + "".join(f", {flag}" for flag in ("avx512_bf16", "amx_bf16") if flag in flags)
+
+
+def train_by_command(*words: str) -> tuple[Path, float]:
+    """`elegan train WORDS` as a process of its own: the run, and the seconds from start to end."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "elegan", "train", *words, "--json"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+    return Path(json.loads(done.stdout)["run"]), time.perf_counter() - start
+
+
+def data_folder() -> Path:
+    """The folder with the real data sets; ends the program with what to do if it is not named."""
+    if not os.environ.get("ELEGAN_DATA"):
+        sys.exit("set ELEGAN_DATA to the folder with the real data sets, such as mnist/train.parquet")
+    return Path(os.environ["ELEGAN_DATA"])

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from elegan.engine.run import Run, find_run, list_runs, read_mapping, run_name
+from elegan.errors import RunError
+
+
+def make_run(folder: Path, record: dict[str, object] | None = None) -> Run:
+    run = Run(folder)
+    run.create({"model": "gan", "lr": 1e-5, "classes": "no"}, record or {"device": "cpu"})
+    return run
+
+
+def test_what_was_written_is_read(tmp_path: Path) -> None:
+    record = {"device": "cpu", "threads": 2, "flag": None, "nested": {"names": ["a", "b"]}}
+    run = make_run(tmp_path / "run", record)
+    assert run.exists()
+    assert run.config == {"model": "gan", "lr": 1e-5, "classes": "no"}
+    assert run.record == record
+    assert (run.name, run.step, run.log) == ("run", 0, [])
+
+
+@pytest.mark.parametrize("value", [1e-05, 5e-324, 1e22, "\U0001f600", "1e-05", "no", "2026-01-01", "tab\there"], ids=repr)
+def test_every_fact_comes_back_as_it_was(value: object, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", {"value": value, "names": [value]})
+    assert run.record == {"value": value, "names": [value]}
+    (tmp_path / "config.json").write_text(json.dumps({"value": value}))
+    Run(tmp_path / "other").create({"value": value}, {})
+    assert Run(tmp_path / "other").config == {"value": value}
+
+
+@pytest.mark.parametrize("content", ["", "just words", "- a\n- b", "a: [", "{{{", "!!python/object/apply:os.getcwd []", "\x00"])
+def test_a_file_that_holds_no_names_and_values_is_a_run_error(content: str, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(RunError, match=r"config\.yaml"):
+        read_mapping(tmp_path / "config.yaml")
+
+
+def test_a_file_in_no_encoding_or_none_at_all_is_a_run_error(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x81")
+    for path in (tmp_path / "config.yaml", tmp_path / "nothing.yaml", tmp_path):
+        with pytest.raises(RunError):
+            read_mapping(path)
+
+
+def test_a_place_that_cannot_be_written_is_a_run_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"could not make .*--out"):
+        make_run(tmp_path / "file" / "run")
+
+
+def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    run.append_log({"step": 1, "loss": 0.5})
+    with open(run.path / "log.jsonl", "a") as file:
+        file.write('{"step": 2, "lo')
+    assert run.log == [{"step": 1, "loss": 0.5}]
+
+
+@pytest.mark.parametrize("line", ["7", "[1]", "null", '{"loss": 1}', "\x00\x00\x00"])
+def test_a_log_line_of_another_kind_does_not_prevent_a_resume(line: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    run.append_log({"step": 1})
+    with open(run.path / "log.jsonl", "a") as file:
+        file.write(line + "\n")
+    run.append_log({"step": 2})
+    run.cut_log(2)
+    assert [entry for entry in run.log if "step" in entry] == [{"step": 1}, {"step": 2}]
+
+
+def test_the_log_is_cut_after_the_step(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    for step in (1, 2, 3, 4):
+        run.append_log({"step": step, "loss": step / 2})
+    run.cut_log(2)
+    assert run.log == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 1.0}]
+
+
+def test_a_number_that_is_not_finite_survives_the_log(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    run.append_log({"step": 1, "loss": float("inf")})
+    run.cut_log(1)
+    assert run.log == [{"step": 1, "loss": float("inf")}]
+
+
+def test_a_name_depends_on_the_options_alone() -> None:
+    options = {"seed": 0, "lr": 2e-4, "size": "auto", "mirror": False}
+    name = run_name("dcgan", "digits", options)
+    assert name == run_name("dcgan", "digits", dict(reversed(options.items()))) == "dcgan-digits-f0f7c4dd"
+    others = [run_name("dcgan", "digits", {**options, key: value}) for key, value in [("seed", 1), ("lr", 1e-4), ("mirror", True)]]
+    assert len({name, *others}) == 4
+
+
+def test_runs_are_listed_newest_first_and_only_runs(tmp_path: Path) -> None:
+    for age, name in enumerate(("old", "middle", "new")):
+        import os
+
+        os.utime(make_run(tmp_path / name).path / "record.json", (1000 + age, 1000 + age))
+    (tmp_path / "no-run").mkdir()
+    assert [run.name for run in list_runs(tmp_path)] == ["new", "middle", "old"]
+    assert list_runs(tmp_path / "nowhere") == []
+
+
+def test_a_run_is_found_by_its_path_or_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs" / "gan-digits-1")
+    make_run(tmp_path / "elsewhere")
+    assert find_run("gan-digits-1").path == Path("runs/gan-digits-1")
+    assert find_run(tmp_path / "elsewhere").path == tmp_path / "elsewhere"
+    assert find_run("elsewhere/").name == "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("gan-digits-2", r"no run 'gan-digits-2'\. Did you mean 'gan-digits-1'\?"),
+        ("photos", r"photos is a folder but no run: it has no record\.json\. Runs are made by `elegan train`\."),
+        ("cat.png", r"cat\.png is a file; a run is a folder with config\.yaml and record\.json"),
+        ("qqq", r"no run 'qqq'\. Known: gan-digits-1\."),
+    ],
+)
+def test_what_is_no_run_is_said_to_be_what_it_is(where: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "runs" / "gan-digits-1")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "cat.png").write_bytes(b"")
+    with pytest.raises(RunError, match=message):
+        find_run(where)
+
+
+def test_without_any_run_the_way_to_make_one_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"no run 'x'\. Make one with `elegan train DATA`\."):
+        find_run("x")

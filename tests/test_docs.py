@@ -1,0 +1,84 @@
+"""The documentation is run: every elegan command and every Python block in it, in order, file by file."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import elegan.gans
+from elegan import cli
+from elegan.engine import measure
+from elegan.engine.loop import Training
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which a reader tries the commands: it has ./images; trainings end after a few steps."""
+    monkeypatch.chdir(tmp_path)
+    Path("images").mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(12):
+        Image.fromarray(generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(f"images/{i}.png")
+    whole = Training.train
+    monkeypatch.setattr(Training, "train", lambda self, steps: whole(self, min(steps, 3)))
+    monkeypatch.setattr(measure, "ROUNDS", 1)
+    monkeypatch.setattr(elegan.gans, "__path__", [*elegan.gans.__path__, str(tmp_path)])
+    return tmp_path
+
+
+def blocks(page: Path) -> list[tuple[str, str, str]]:
+    return BLOCK.findall(page.read_text())
+
+
+def run_words(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(command.split("  #")[0])
+    runs = sorted(Path("runs").glob("*")) if Path("runs").exists() else []
+    monkeypatch.setattr("sys.argv", [str(runs[0]) if word == "RUN" else word for word in words])
+    try:
+        cli.main()
+    except SystemExit as end:
+        assert not end.code, command
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
+def test_the_page_works_as_written(page: Path, reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if page.name == "README.md":
+        run_words("elegan train digits", monkeypatch)  # the end of its first command, whose installation CI does
+    for language, heading, code in blocks(page):
+        if "file=" in heading:
+            (reader / heading.split("file=")[1].strip()).write_text(code)
+        elif language == "bash":
+            for line in code.splitlines():
+                if line.startswith("elegan "):
+                    run_words(line, monkeypatch)
+        elif language == "python":
+            exec(compile(code, str(page), "exec"), {})
+
+
+def test_the_example_of_a_variant_is_under_40_lines_and_found_by_its_name(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = [code for _, heading, code in blocks(ROOT / "docs" / "adding-a-variant.md") if "file=" in heading]
+    assert len(code.splitlines()) < 40
+    (reader / "lsgan_example.py").write_text(code)
+    assert "lsgan_example" in elegan.gans.names()
+    assert "lsgan_example" in [recipe.name for recipe in elegan.recipes()]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readme_begins_with_its_two_commands() -> None:
+    commands = [code for language, _, code in blocks(ROOT / "README.md") if language == "bash"][:2]
+    assert commands[0].strip().endswith("elegan train digits")
+    assert commands[1].strip().endswith("pytest")
