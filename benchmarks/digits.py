@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from judge import accuracy, predict, suspiciously_close, train_classifier
-from study import study, train_by_command
+from study import keep_picture, study, train_by_command
 
 import elegan
 
@@ -23,6 +23,8 @@ SAMPLES = 5000
 def measure(arm: str, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as out:
         run, seconds = train_by_command("digits", "--seed", str(seed), "--out", out)
+        if seed == 0:
+            keep_picture(run / "samples.png", "digits.png")
         model = elegan.load(run)
         record = elegan.Run(run).record
         samples = model.sample(range(SAMPLES))

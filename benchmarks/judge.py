@@ -76,8 +76,8 @@ def nearest_distances(pixels: Pixels, reference: Pixels, rank: int = 1) -> Tenso
 def suspiciously_close(samples: Pixels, train: Pixels, held_out: Pixels) -> tuple[float, float]:
     """The share of samples, and of held-out real images, that are suspiciously close to a training image.
 
-    Close is what only the closest 1% of training images are to another training image.
+    Close is what only the closest 5% of training images are to another training image.
     """
-    limit = nearest_distances(train, train, rank=2).quantile(0.01)
+    limit = nearest_distances(train, train, rank=2).quantile(0.05)
     shares = [float((nearest_distances(images, train) < limit).float().mean()) for images in (samples, held_out)]
     return shares[0], shares[1]

@@ -8,21 +8,18 @@ docs/pictures. The last weights are judged, nothing is selected.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from judge import accuracy, predict, train_classifier
-from study import data_folder, study, train_by_command
+from study import data_folder, keep_picture, study, train_by_command
 
 import elegan
 
 SAMPLES = 10_000
 ARMS = {"cgan": range(3), "dcgan": range(3), "gan": range(3)}
-PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 
 
 def measure(arm: str, seed: int) -> dict[str, Any]:
@@ -33,8 +30,7 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
         record = elegan.Run(run).record
         samples = model.sample(range(SAMPLES))
         if seed == 0:
-            PICTURES.mkdir(parents=True, exist_ok=True)
-            shutil.copy(elegan.sample(str(run), seeds="0-63"), PICTURES / f"mnist-{arm}.png")
+            keep_picture(elegan.sample(str(run), seeds="0-63"), f"mnist-{arm}.png")
     train, test = (elegan.prepare(elegan.open_data(str(folder / f"{split}.parquet"))) for split in ("train", "test"))
     assert train.labels is not None
     assert test.labels is not None

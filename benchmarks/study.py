@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 
 RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 
 
 def study(name: str, arms: Iterable[str], seeds: Iterable[int], measure: Callable[[str, int], dict[str, Any]]) -> None:
@@ -62,6 +64,11 @@ def train_by_command(*words: str) -> tuple[Path, float]:
     command = [sys.executable, "-m", "elegan", "train", *words, "--json"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
     return Path(json.loads(done.stdout)["run"]), time.perf_counter() - start
+
+
+def keep_picture(picture: Path, name: str) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    shutil.copy(picture, PICTURES / name)
 
 
 def data_folder() -> Path:

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from elegan.errors import OptionError
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -115,9 +117,11 @@ class Batch:
         return len(self.real)
 
     def split(self, parts: int) -> list[Batch]:
-        """`parts` equal micro-batches; the batch itself if `parts` is 1."""
+        """`parts` equal micro-batches; the batch itself if `parts` is 1. ValueError if they do not divide it."""
         if parts == 1:
             return [self]
+        if parts < 1 or len(self) % parts:
+            raise ValueError(f"{parts} micro-batches do not divide a batch of {len(self)}")
         size = len(self) // parts
         return [self._part(i * size, (i + 1) * size) for i in range(parts)]
 
@@ -176,6 +180,12 @@ class Adam:
     betas: tuple[float, float] = (0.5, 0.999)
     eps: float = 1e-8
 
+    def __post_init__(self) -> None:
+        if not (self.lr > 0 and all(0 <= beta < 1 for beta in self.betas) and self.eps > 0):
+            raise OptionError(
+                f"Adam needs a rate above 0 and betas from 0 to below 1; got rate {self.lr}, betas {self.betas}, eps {self.eps}."
+            )
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -215,31 +225,44 @@ def turn(gan: GAN, player: str | None) -> Iterator[None]:
     Freezing comes before the forward pass: that is what saves the other players' weight gradients, in compiled
     networks too. Turns nest; leaving one restores what was before. `None` freezes everybody.
     """
-    modules = [network for networks in gan.players.values() for network in networks]
-    before = [(p, p.requires_grad) for m in modules for p in m.parameters()]
-    tracked = [(n, n.track_running_stats) for n in _norms(modules)]
+    before: list[tuple[nn.Parameter | _BatchNorm, bool]] = []
     for name, networks in gan.players.items():
-        set_learning(networks, name == player)
+        for part in learning_parts(networks):
+            before.append((part, learns(part)))
+            set_learns(part, name == player)
     try:
         yield
     finally:
-        for parameter, wanted in before:
-            parameter.requires_grad_(wanted)
-        for norm, tracking in tracked:
-            norm.track_running_stats = tracking
+        for part, wanted in before:
+            set_learns(part, wanted)
 
 
-def set_learning(networks: Iterable[nn.Module], learns: bool) -> None:
+def set_learning(networks: Iterable[nn.Module], wanted: bool) -> None:
     """Whether the weights of `networks` ask for gradients and their batch norms follow the data.
 
     A batch norm that does not follow still normalises by the batch's own statistics while training.
     """
-    networks = list(networks)
+    for part in learning_parts(networks):
+        set_learns(part, wanted)
+
+
+def learning_parts(networks: Iterable[nn.Module]) -> list[nn.Parameter | _BatchNorm]:
+    """What can learn: weights, by gradients, and batch norms, by running statistics."""
+    parts: list[nn.Parameter | _BatchNorm] = []
     for network in networks:
-        network.requires_grad_(learns)
-    for norm in _norms(networks):
-        norm.track_running_stats = learns
+        for module in network.modules():
+            parts += [weight for weight in module._parameters.values() if weight is not None]
+            if isinstance(module, _BatchNorm):
+                parts.append(module)
+    return parts
 
 
-def _norms(networks: Iterable[nn.Module]) -> list[_BatchNorm]:
-    return [module for network in networks for module in network.modules() if isinstance(module, _BatchNorm)]
+def learns(part: nn.Parameter | _BatchNorm) -> bool:
+    return part.track_running_stats if isinstance(part, _BatchNorm) else part.requires_grad
+
+
+def set_learns(part: nn.Parameter | _BatchNorm, wanted: bool) -> None:
+    if isinstance(part, _BatchNorm):
+        part.track_running_stats = wanted
+    else:
+        part.requires_grad_(wanted)

@@ -28,12 +28,14 @@ def to_image(pixels: Pixels) -> Image.Image:
 
 
 def grid(pixels: Pixels, columns: int, smallest_side: int = 512) -> Image.Image:
-    """Pictures (n, h, w, c) row by row; enlarged by a whole number until the shorter side has `smallest_side` pixels."""
+    """Pictures (n, h, w, c) row by row, a grey line between them; enlarged by a whole number until the shorter side has
+    `smallest_side` pixels."""
     n, height, width, channels = pixels.shape
     rows = -(-n // columns)
-    padded = np.zeros((rows * columns, height, width, channels), np.uint8)
-    padded[:n] = pixels
-    sheet = padded.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    cells = np.full((rows * columns, height + 1, width + 1, channels), 96, np.uint8)
+    cells[:n, :height, :width] = pixels
+    sheet = cells.reshape(rows, columns, height + 1, width + 1, channels).swapaxes(1, 2)
+    sheet = sheet.reshape(rows * (height + 1), columns * (width + 1), channels)[:-1, :-1]
     scale = max(1, -(-smallest_side // min(sheet.shape[:2])))
     return to_image(sheet.repeat(scale, axis=0).repeat(scale, axis=1))
 

@@ -55,8 +55,7 @@ def estimate_statistics(gan: GAN, batches: Iterable[Batch]) -> None:
     norms = [m for name in gan.averaged for m in getattr(gan, name).modules() if isinstance(m, _BatchNorm)]
     if not norms:
         return
-    before = [(norm.momentum, norm.training, norm.track_running_stats) for norm in norms]
-    with turn(gan, None):
+    with turn(gan, None), restored(norms):
         for norm in norms:
             norm.track_running_stats = True  # without it, resetting does nothing
             norm.reset_running_stats()
@@ -66,9 +65,18 @@ def estimate_statistics(gan: GAN, batches: Iterable[Batch]) -> None:
             for norm in norms:
                 norm.track_running_stats = True
             gan.sample(batch.random, batch.condition)
-    for norm, (momentum, training, tracking) in zip(norms, before, strict=True):
-        norm.momentum, norm.track_running_stats = momentum, tracking
-        norm.train(training)
+
+
+@contextmanager
+def restored(norms: list[_BatchNorm]) -> Iterator[None]:
+    """The norms' settings are afterwards what they were, whatever is done to them in here."""
+    before = [(norm.momentum, norm.training, norm.track_running_stats) for norm in norms]
+    try:
+        yield
+    finally:
+        for norm, (momentum, training, tracking) in zip(norms, before, strict=True):
+            norm.momentum, norm.track_running_stats = momentum, tracking
+            norm.train(training)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def load(checkpoint: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
     try:
         meta = json.loads((checkpoint / "meta.json").read_bytes())
         files = {name: read_tensors(checkpoint / f"{name}.safetensors", digest) for name, digest in meta["sha256"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{checkpoint} is no whole checkpoint: {error}") from error
     return files, meta
 

@@ -19,10 +19,11 @@ from elegan.engine.log import Log
 from elegan.engine.run import Run
 from elegan.engine.turns import Turns
 from elegan.errors import NotFiniteError, RunError
-from elegan.game import GAN, Batch, BatchRandomness, SeedRandomness
+from elegan.game import GAN, Batch, BatchRandomness, SeedRandomness, key
 from elegan.pictures import grid, grid_columns, png, to_pixels
 
 LOG_EVERY = 50
+TELL_EVERY = 1.0
 STATISTICS_BATCHES = 16
 
 
@@ -72,6 +73,13 @@ class Meter:
             self.sums[name] = self.sums[name] + value if name in self.sums else value
             self.counts[name] = self.counts.get(name, 0) + 1
 
+    def rate(self, batch: int) -> float:
+        """Real images a second, saves included."""
+        return self.steps * batch / max(time.perf_counter() - self.started, 1e-9)
+
+    def entry(self, step: int, seconds: float, batch: int) -> dict[str, float]:
+        return {"images": step * batch, "seconds": seconds, "images_per_second": self.rate(batch), **self.means()}
+
     def means(self) -> dict[str, float]:
         return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
@@ -84,7 +92,7 @@ class Training:
     ) -> None:
         self.turns, self.batches, self.run = turns, batches, run
         self.intervals, self.listener, self.sample_seed = intervals, listener, sample_seed
-        self.step, self.seconds = 0, 0.0
+        self.step, self.saved, self.seconds, self.told = 0, -1, 0.0, 0.0
 
     @property
     def gan(self) -> GAN:
@@ -97,17 +105,18 @@ class Training:
 
     def resume(self) -> None:
         """Take up the newest whole checkpoint; one that is damaged is passed over, and the listener is told."""
-        saved = checkpoint.checkpoints(self.run.checkpoint_folder)
+        saved, damaged = checkpoint.checkpoints(self.run.checkpoint_folder), []
         for path in saved:
             try:
-                files, meta = checkpoint.load(path)
-                self.load_state(files, meta)
+                self.load_state(*checkpoint.load(path))
+                break
             except RunError as error:
-                self.listener.message(f"{error} Falling back to the save before it.")
-                continue
-            break
-        if saved and self.step == 0:
+                self.listener.message(f"{path.name}: {error} Falling back to the save before it.")
+                damaged.append(path)
+        if saved and self.saved < 0:
             raise RunError(f"none of the {len(saved)} saves in {self.run.checkpoint_folder} is whole. Start afresh with --new.")
+        for path in damaged:  # out of the way, or it would count as one of the newest that are kept
+            path.rename(path.with_name(f"damaged-{path.name}"))
         self.run.cut_log(self.step)
 
     def train(self, steps: int) -> str | None:
@@ -115,44 +124,46 @@ class Training:
 
         Saves at the end however it ends, except after a number that is not finite: then the last good save stands.
         """
-        with self.run.locked(), stop_signals() as stopped, Log(self.run) as log:
-            meter, image_count = Meter(), len(self.batches(0))
+        with stop_signals() as stopped, Log(self.run) as log:
+            meter, batch, self.told = Meter(), len(self.batches(0)), time.perf_counter()
             while self.step < steps and not stopped:
-                tick = time.perf_counter()
                 meter.add(self.play())
-                self.seconds += time.perf_counter() - tick
                 if self.step % self.intervals.log == 0 or self.step == steps:
-                    meter = self.report(meter, log, steps, image_count)
+                    self.tell(meter, steps, batch)
+                    log.write(self.step, meter.entry(self.step, self.seconds, batch))
+                    meter = Meter()
+                elif time.perf_counter() - self.told > TELL_EVERY:
+                    self.tell(meter, steps, batch)
                 if self.step % self.intervals.save == 0 and self.step < steps:
                     self.save()
             self.save()
         return stopped[0] if stopped else None
 
     def play(self) -> dict[str, Tensor]:
+        started = time.perf_counter()
         try:
             readings = self.turns.round(self.batches(self.step), self.step)
         except NotFiniteError as error:
-            last = f"The last good state is step {self.run.step}, saved in {self.run.checkpoint_folder}." if self.run.step else ""
+            last = f"The last good state is step {self.saved}, saved in {self.run.checkpoint_folder}." if self.saved >= 0 else ""
             raise NotFiniteError(f"{error} {last} Lower the learning rates, or use --precision fp32.") from error
         self.step += 1
+        self.seconds += time.perf_counter() - started
         return readings
 
-    def report(self, meter: Meter, log: Log, steps: int, batch: int) -> Meter:
-        readings, passed = meter.means(), time.perf_counter() - meter.started
-        rate = meter.steps * batch / max(passed, 1e-9)
-        log.write(self.step, {"images": self.step * batch, "seconds": self.seconds, "images_per_second": rate, **readings})
-        left = (steps - self.step) * batch / max(rate, 1e-9)
-        self.listener.progress(Progress(self.step, steps, self.step * batch, self.seconds, rate, left, readings))
-        return Meter()
+    def tell(self, meter: Meter, steps: int, batch: int) -> None:
+        self.told, rate = time.perf_counter(), meter.rate(batch)
+        left = (steps - self.step) * batch / rate
+        self.listener.progress(Progress(self.step, steps, self.step * batch, self.seconds, rate, left, meter.means()))
 
     def save(self) -> None:
         """A checkpoint and a sample grid of the same moment, unless this step is saved already."""
-        if self.run.step == self.step:
+        if self.saved == self.step:
             return
         self.refresh_statistics()
         files = {"weights": self.weights(), "optimizers": optimizer_tensors(self.turns)}
         meta = {"updates": self.turns.updates, "seconds": self.seconds}
         checkpoint.save(self.run.checkpoint_folder, self.step, files, meta)
+        self.saved = self.step
         checkpoint.prune(self.run.checkpoint_folder, self.intervals.keep)
         self.save_grid()
 
@@ -163,7 +174,7 @@ class Training:
         parts = []
         for number in range(STATISTICS_BATCHES):
             batch = self.batches(number)
-            random = BatchRandomness(self.sample_seed, number, 0, len(batch), len(batch), self.turns.device)
+            random = BatchRandomness(key(self.sample_seed, "statistics"), number, 0, len(batch), len(batch), self.turns.device)
             parts.append(Batch(batch.real, batch.condition, random))
         estimate_statistics(self.sampler, parts)
 
@@ -184,10 +195,16 @@ class Training:
         return tensors
 
     def load_state(self, files: dict[str, checkpoint.Tensors], meta: dict[str, Any]) -> None:
-        load_weights(self.gan, self.turns.average, files["weights"])
-        load_optimizers(self.turns, files["optimizers"])
-        self.step, self.seconds = int(meta["step"]), float(meta["seconds"])
-        self.turns.updates = {name: int(meta["updates"][name]) for name in self.turns.updates}
+        """RunError, and nothing changed but weights, if something is missing."""
+        try:
+            step, seconds = int(meta["step"]), float(meta["seconds"])
+            updates = {name: int(meta["updates"][name]) for name in self.turns.updates}
+            weights, optimizers = files["weights"], files["optimizers"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"a save lacks what it should hold: {error}.") from error
+        load_weights(self.gan, self.turns.average, weights)
+        load_optimizers(self.turns, optimizers)
+        self.step, self.saved, self.seconds, self.turns.updates = step, step, seconds, updates
 
 
 def seed_classes(seeds: tuple[int, ...], num_classes: int, device: torch.device) -> Tensor | None:

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """What was found and chosen: data, device, precision, versions; RunError if it cannot be read."""
-        return read_mapping(self.path / "record.json")
+        return read_mapping(self.path / "record.json", json.loads)
 
     @property
     def step(self) -> int:
@@ -59,11 +59,7 @@ class Run:
 
     def create(self, config: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         """Write the options and the facts. The record comes last: a directory without it is no run yet."""
-        try:
-            (self.path / "samples").mkdir(parents=True, exist_ok=True)
-            self.checkpoint_folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise RunError(f"could not make {self.path}: {error.strerror}. Choose another place with --out.") from error
+        self.make_folders()
         checkpoint.write_file(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode())
         checkpoint.write_json(self.path / "record.json", record)
 
@@ -73,9 +69,17 @@ class Run:
     def clear(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def make_folders(self) -> None:
+        try:
+            for folder in (self.path / "samples", self.checkpoint_folder):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"could not make {self.path}: {error.strerror}. Choose another place with --out.") from error
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """RunError if another process is training this run; the system lets go of the lock however a process ends."""
+        self.make_folders()
         with open(self.path / ".lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -97,21 +101,22 @@ class Run:
 
 
 def parse_line(line: str) -> dict[str, float] | None:
+    """A line of the log, or None if it is damaged."""
     try:
-        entry: dict[str, float] = json.loads(line)
+        entry = json.loads(line)
     except ValueError:
         return None
-    return entry
+    return entry if isinstance(entry, dict) and isinstance(entry.get("step"), int) else None
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """A YAML or JSON file that holds names and values (JSON is YAML); RunError if it does not."""
+def read_mapping(path: Path, parse: Callable[[str], object] = yaml.safe_load) -> dict[str, Any]:
+    """A file that holds names and values; RunError if it does not. It is YAML unless another `parse` is given."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = parse(path.read_text())
     except OSError as error:
         raise RunError(f"could not read {path}: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise RunError(f"{path} is not valid {path.suffix.removeprefix('.').upper()}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} holds {type(content).__name__}, not names and values.")
     return content

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from elegan.engine.average import Average
 from elegan.errors import NotFiniteError
 from elegan.game import GAN, Adam, Batch, Move, key, set_learning, turn
-from elegan.networks.layers import advance
+from elegan.networks.layers import advance, spectral_norms
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Turns:
         self.gan, self.settings, self.average = gan, settings, average
         self.weights = {name: [p for network in networks for p in network.parameters()] for name, networks in gan.players.items()}
         self.optimizers = {name: make_optimizer(self.weights[name], optimizers[name]) for name in gan.players}
+        self.advancing = {name: [network for network in networks if spectral_norms(network)] for name, networks in gan.players.items()}
         self.updates = dict.fromkeys(gan.players, 0)
 
     def round(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -41,33 +43,36 @@ class Turns:
         readings: dict[str, Tensor] = {}
         plays = [self.gan.play(part, step) for part in batch.split(self.settings.accumulate)]
         starts = [i * len(batch) // len(plays) for i in range(len(plays))]
-        for number, moves in enumerate(zip(*plays, strict=True)):
-            self.move(moves, [key(self.settings.seed, step, number, start) for start in starts], step, readings)
+        try:
+            for number, moves in enumerate(zip(*plays, strict=True)):
+                seeds = [key(self.settings.seed, step, number, start) for start in starts]
+                readings |= self.move(moves, seeds, step)
+            noted = {name: torch.stack(values).mean() for name, values in self.gan.notes.items()}
+        finally:
+            self.gan.notes.clear()
         if self.average is not None:
             self.average.update(self.gan, len(batch), (step + 1) * len(batch))
-        readings |= {name: torch.stack(values).mean() for name, values in self.gan.notes.items()}
-        self.gan.notes.clear()
-        return readings
+        return readings | noted
 
-    def move(self, moves: tuple[Move, ...], seeds: list[int], step: int, readings: dict[str, Tensor]) -> None:
+    def move(self, moves: tuple[Move, ...], seeds: list[int], step: int) -> dict[str, Tensor]:
         """One update of one player: the mean of its losses over the micro-batches, its gradient, its optimizer."""
         player = moves[0].player
-        for network in self.gan.players[player]:
+        for network in self.advancing[player]:
             advance(network)
-        losses = [self.evaluate(player, move, seed, len(moves)) for move, seed in zip(moves, seeds, strict=True)]
-        loss = torch.stack(losses).mean()
-        norm = self.gradient_norm(player)
-        check_finite(player, step, loss, norm)
-        self.optimizers[player].step()
-        self.optimizers[player].zero_grad(set_to_none=True)
+        try:
+            losses = [self.evaluate(player, move, seed, len(moves)) for move, seed in zip(moves, seeds, strict=True)]
+            loss, norm = torch.stack(losses).mean(), self.gradient_norm(player)
+            check_finite(player, step, loss, norm)
+            self.optimizers[player].step()
+        finally:
+            self.optimizers[player].zero_grad(set_to_none=True)
         self.gan.settle(player)
         self.updates[player] += 1
-        readings |= {f"{player}_loss": loss, f"{player}_gradient": norm}
+        return {f"{player}_loss": loss, f"{player}_gradient": norm}
 
     def evaluate(self, player: str, move: Move, seed: int, parts: int) -> Tensor:
         """The loss of one micro-batch, its gradient added to the player's weights. Autocast ends with the forward pass."""
-        torch.manual_seed(seed)  # for whatever the layers draw themselves, such as dropout
-        with turn(self.gan, player):
+        with turn(self.gan, player), layer_randomness(seed, self.device):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
                 loss = move.loss()
             (loss / parts).backward(inputs=self.weights[player])  # type: ignore[no-untyped-call]
@@ -84,6 +89,26 @@ class Turns:
     @property
     def device(self) -> torch.device:
         return next(self.gan.parameters()).device
+
+
+@contextmanager
+def layer_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """What layers draw themselves, such as dropout, follows from `seed` in here; the caller's generators are put back.
+
+    `torch.manual_seed` would do on one line, but it seeds every kind of device, and where CUDA is not used it keeps a
+    stack trace of each call: a tenth of a small network's step.
+    """
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    states = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
 
 
 def make_optimizer(weights: list[nn.Parameter], adam: Adam) -> torch.optim.Adam:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from elegan.game import Adam, Preset, Recipe, Spec
-from elegan.losses.objectives import objective as find_objective
-from elegan.losses.penalties import penalty as find_penalty
+from elegan.losses import objectives, penalties
 from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator, Norm
 from elegan.rules.two_player import TwoPlayer
 
@@ -28,20 +27,28 @@ def recipe(
     average_half_life: float = 10_000.0,
 ) -> Recipe:
     """DCGAN told the class: joined to the noise in the generator, one more channel in the discriminator."""
+    game = objectives.objective(objective)
+    gradient_penalty = penalties.penalty(penalty, penalty_weight, penalty_interval)
 
     def build() -> TwoPlayer:
         return TwoPlayer(
             spec,
             DCGANGenerator(spec.shape, latent=latent, width=width, num_classes=spec.num_classes),
             DCGANDiscriminator(spec.shape, width=width, num_classes=spec.num_classes, norm=discriminator_norm),
-            find_objective(objective),
+            game,
             latent=latent,
             discriminator_steps=discriminator_steps,
-            penalty=find_penalty(penalty, penalty_weight, penalty_interval),
+            penalty=gradient_penalty,
         )
 
     optimizers = {"generator": Adam(lr, (beta1, 0.999)), "discriminator": Adam(discriminator_lr, (beta1, 0.999))}
     return Recipe(build, optimizers, batch, steps, average_half_life, uses_labels=True)
 
 
-PRESETS: dict[str, Preset] = {}
+PRESETS = {
+    "tiny": Preset(
+        {"beta1": 0.0, "steps": 2000},
+        sides=(8, 15),
+        command="elegan train digits",
+    ),
+}

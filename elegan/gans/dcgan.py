@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from elegan.game import Adam, Preset, Recipe, Spec
-from elegan.losses.objectives import objective as find_objective
-from elegan.losses.penalties import penalty as find_penalty
+from elegan.losses import objectives, penalties
 from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from elegan.rules.two_player import TwoPlayer
 
@@ -27,16 +26,18 @@ def recipe(
     average_half_life: float = 10_000.0,
 ) -> Recipe:
     """The published networks and settings, at any size from 8 to 256. Labels are not used."""
+    game = objectives.objective(objective)
+    gradient_penalty = penalties.penalty(penalty, penalty_weight, penalty_interval)
 
     def build() -> TwoPlayer:
         return TwoPlayer(
             spec.unlabelled(),
             DCGANGenerator(spec.shape, latent=latent, width=width),
             DCGANDiscriminator(spec.shape, width=width),
-            find_objective(objective),
+            game,
             latent=latent,
             discriminator_steps=discriminator_steps,
-            penalty=find_penalty(penalty, penalty_weight, penalty_interval),
+            penalty=gradient_penalty,
         )
 
     optimizers = {"generator": Adam(lr, (beta1, 0.999)), "discriminator": Adam(discriminator_lr, (beta1, 0.999))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from elegan.game import Adam, Preset, Recipe, Spec
-from elegan.losses.objectives import objective as find_objective
+from elegan.losses import objectives
 from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
 from elegan.rules.two_player import TwoPlayer
 
@@ -22,13 +22,12 @@ def recipe(
     average_half_life: float = 10_000.0,
 ) -> Recipe:
     """Fully connected networks: noise -> hidden -> pixels, and back to one logit. Labels are not used."""
+    game = objectives.objective(objective)
 
     def build() -> TwoPlayer:
         generator = MLPGenerator(latent, [hidden], spec.shape)
         discriminator = MLPDiscriminator([hidden], spec.shape)
-        return TwoPlayer(
-            spec.unlabelled(), generator, discriminator, find_objective(objective), latent=latent, discriminator_steps=discriminator_steps
-        )
+        return TwoPlayer(spec.unlabelled(), generator, discriminator, game, latent=latent, discriminator_steps=discriminator_steps)
 
     optimizers = {"generator": Adam(lr), "discriminator": Adam(discriminator_lr)}
     return Recipe(build, optimizers, batch, steps, average_half_life)

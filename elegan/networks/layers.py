@@ -47,8 +47,9 @@ class SpectralNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         # float32 also under autocast: in bfloat16 the quotient would be off by up to 1%.
+        # Copies: the estimate may move on before this graph is used backwards, when a generated batch is kept.
         with torch.autocast(weight.device.type, enabled=False):
-            return weight / torch.dot(self.left, torch.mv(weight.flatten(1), self.right))
+            return weight / torch.dot(self.left.clone(), torch.mv(weight.flatten(1), self.right.clone()))
 
 
 def spectral_norm(layer: nn.Module) -> nn.Module:
@@ -60,12 +61,14 @@ def spectral_norm(layer: nn.Module) -> nn.Module:
 
 def advance(network: nn.Module) -> None:
     """Move every spectral norm in `network` on by one power iteration."""
-    for module in network.modules():
-        if not isinstance(module, parametrize.ParametrizationList):
-            continue
-        for norm in module:
-            if isinstance(norm, SpectralNorm):
-                norm._iterate(module.original.detach().flatten(1))
+    for norm, weight in spectral_norms(network):
+        norm._iterate(weight.detach().flatten(1))
+
+
+def spectral_norms(network: nn.Module) -> list[tuple[SpectralNorm, Tensor]]:
+    """Every spectral norm in `network`, with the weight that it divides."""
+    lists = [module for module in network.modules() if isinstance(module, parametrize.ParametrizationList)]
+    return [(norm, parts.original) for parts in lists for norm in parts if isinstance(norm, SpectralNorm)]
 
 
 class CentreCrop(nn.Module):

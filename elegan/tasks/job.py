@@ -164,8 +164,6 @@ def parse_size(size: str) -> tuple[int, int] | None:
 
 def check(options: TrainOptions, recipe: Recipe) -> None:
     """OptionError for values that could only fail later."""
-    if recipe.steps < 1 or recipe.batch < 1:
-        raise OptionError(f"--steps and --batch count from 1; got {recipe.steps} and {recipe.batch}.")
     if options.accumulate < 1 or recipe.batch % options.accumulate:
         raise OptionError(f"--accumulate: {options.accumulate} micro-batches do not divide a batch of {recipe.batch}.")
     if options.precision not in (choices := ("auto", "fp32", "bf16")):

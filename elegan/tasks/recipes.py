@@ -68,6 +68,8 @@ class RecipeModule:
         defaults = {name: parameter.default for name, parameter in known.items()}
         chosen = dict(self.presets[preset].options) if preset != "none" else {}
         typed = {name: convert(name, value, self.types[name]) for name, value in given.items()}
+        for name, value in typed.items():
+            check_range(name, value, defaults[name])
         return {**defaults, **chosen, **typed}
 
     def make(self, spec: Spec, options: Mapping[str, Any]) -> Recipe:
@@ -119,6 +121,15 @@ def convert(name: str, value: object, kind: Any) -> Any:
     except (ValueError, KeyError, TypeError) as error:
         expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, getattr(kind, "__name__", str(kind)))
         raise OptionError(f"--{dashed(name)}: got {value!r}, expected {expected}.") from error
+
+
+def check_range(name: str, value: object, default: object) -> None:
+    """OptionError for a count below 1 or a negative quantity, unless the default is such a number itself."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isinstance(default, (int, float)):
+        return
+    least = min(1 if isinstance(value, int) else 0, default)
+    if not value >= least:
+        raise OptionError(f"--{dashed(name)}: got {value}, expected at least {least}.")
 
 
 def number(value: object, kind: Any) -> Any:

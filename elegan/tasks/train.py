@@ -109,9 +109,10 @@ def train(
     job = make_job(gather(config, given, options), strict=strict, listener=listener)
     run = choose_run(job, Path(out), new)
     check_minutes(minutes, steps)
-    training, target = resume(job, run, steps, listener) if run.exists() else start(job, run, steps, minutes, listener)
-    training.intervals = Intervals(save_every or max(1, target // 20), keep)
-    stopped_by = training.train(target)
+    with run.locked():
+        training, target = resume(job, run, steps, listener) if run.exists() else start(job, run, steps, minutes, listener)
+        training.intervals = Intervals(save_every or max(1, target // 20), keep)
+        stopped_by = training.train(target)
     if stopped_by:
         listener.message(f"{stopped_by}: saved at step {training.step} of {target}. The same command goes on from there.")
         raise KeyboardInterrupt if stopped_by == "SIGINT" else SystemExit(128 + signal.SIGTERM)

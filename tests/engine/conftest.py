@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,12 +42,10 @@ class NormedGenerator(nn.Module):
 def make_gan() -> Callable[..., TwoPlayer]:
     """make_gan(normed=..., discriminator=..., generator=..., **options): the losses of the objective may be replaced."""
 
-    def make(*, normed: bool = False, discriminator: LOSSES | None = None, generator: LOSSES | None = None, **options: int) -> TwoPlayer:
+    def make(*, normed: bool = False, discriminator: LOSSES | None = None, generator: LOSSES | None = None, **options: Any) -> TwoPlayer:
         torch.manual_seed(0)
         chosen = objective("non_saturating")
-        chosen = dataclasses.replace(
-            chosen, discriminator=discriminator or chosen.discriminator, generator=generator or chosen.generator
-        )
+        chosen = dataclasses.replace(chosen, discriminator=discriminator or chosen.discriminator, generator=generator or chosen.generator)
         network = NormedGenerator() if normed else MLPGenerator(3, [5], SPEC.shape)
         gan = TwoPlayer(SPEC, network, MLPDiscriminator([5], SPEC.shape), chosen, latent=3, **options)
         prepare_networks(gan)

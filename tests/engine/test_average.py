@@ -146,8 +146,6 @@ def test_estimating_for_the_average_leaves_the_original_alone(make_gan: MakeGAN,
     assert average.networks["generator"].norm.running_mean.any()
 
 
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_sampling_restores_the_mode_also_after_an_exception(training: bool, make_gan: MakeGAN) -> None:
     gan = make_gan(normed=True)

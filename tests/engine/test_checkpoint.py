@@ -15,7 +15,11 @@ from elegan.engine import checkpoint
 from elegan.errors import RunError
 
 FILES = {
-    "weights": {"a": torch.arange(6.0).view(2, 3), "b": torch.tensor(7), "c": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)},
+    "weights": {
+        "a": torch.arange(6.0).view(2, 3),
+        "b": torch.tensor(7),
+        "c": torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last),
+    },
     "optimizers": {"step": torch.tensor(3.0), "empty": torch.zeros(0)},
 }
 
@@ -246,6 +250,20 @@ def test_a_run_that_fell_back_saves_again_over_the_damaged_save(make_training: M
     torch.testing.assert_close(resumed.weights(), expected, rtol=0, atol=0)
     files, _ = checkpoint.load(resumed.run.checkpoint_folder / "step-00000004")
     torch.testing.assert_close(files["weights"], {key: value.contiguous() for key, value in expected.items()}, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("keep", [1, 2])
+def test_a_damaged_save_never_crowds_out_a_whole_one(keep: int, make_training: MakeTraining) -> None:
+    """After falling back from step 4 to step 2, step 3 is the newest that can be resumed: pruning has to keep it."""
+    training, _ = make_training()
+    training.train(4)
+    flip_a_byte(training.run.checkpoint_folder / "step-00000004")
+    resumed, _ = make_training(save=1, keep=keep)
+    resumed.resume()
+    resumed.train(3)
+    last, _ = make_training()
+    last.resume()
+    assert last.step == 3
 
 
 def test_with_all_saves_damaged_a_resume_is_a_run_error(make_training: MakeTraining) -> None:

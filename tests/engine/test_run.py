@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -90,15 +91,13 @@ def test_a_number_that_is_not_finite_survives_the_log(tmp_path: Path) -> None:
 def test_a_name_depends_on_the_options_alone() -> None:
     options = {"seed": 0, "lr": 2e-4, "size": "auto", "mirror": False}
     name = run_name("dcgan", "digits", options)
-    assert name == run_name("dcgan", "digits", dict(reversed(options.items()))) == "dcgan-digits-f0f7c4dd"
+    assert name == run_name("dcgan", "digits", dict(reversed(options.items()))) == "dcgan-digits-0640d556"
     others = [run_name("dcgan", "digits", {**options, key: value}) for key, value in [("seed", 1), ("lr", 1e-4), ("mirror", True)]]
     assert len({name, *others}) == 4
 
 
 def test_runs_are_listed_newest_first_and_only_runs(tmp_path: Path) -> None:
     for age, name in enumerate(("old", "middle", "new")):
-        import os
-
         os.utime(make_run(tmp_path / name).path / "record.json", (1000 + age, 1000 + age))
     (tmp_path / "no-run").mkdir()
     assert [run.name for run in list_runs(tmp_path)] == ["new", "middle", "old"]
@@ -136,3 +135,25 @@ def test_without_any_run_the_way_to_make_one_is_said(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunError, match=r"no run 'x'\. Make one with `elegan train DATA`\."):
         find_run("x")
+
+
+def test_a_run_is_trained_by_one_at_a_time(tmp_path: Path) -> None:
+    def fail() -> None:
+        with Run(tmp_path / "run").locked():
+            with pytest.raises(RunError, match="run"), Run(tmp_path / "run").locked():
+                pass
+            raise KeyboardInterrupt
+
+    make_run(tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    with Run(tmp_path / "run").locked():  # the lock went with the exception
+        pass
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", "3", "null", "\xff", "[" * 100_000])
+def test_a_damaged_record_is_a_run_error(content: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run.path / "record.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(RunError, match=r"record\.json"):
+        _ = run.record

@@ -13,6 +13,7 @@ from elegan.engine.turns import Settings, Turns, make_optimizer, prepare_network
 from elegan.errors import NotFiniteError
 from elegan.game import GAN, Adam, Batch, BatchRandomness, Move, Randomness, Spec
 from elegan.losses.objectives import objective
+from elegan.losses.penalties import Penalty, r1
 from elegan.networks.layers import spectral_norm
 from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
 from elegan.rules.two_player import TwoPlayer
@@ -292,6 +293,21 @@ def test_no_autocast_spans_a_yield(batches: Batches) -> None:
     prepare_networks(gan)
     Turns(gan, {"solo": Adam()}, Settings(precision="bf16")).round(batches(0), 0)
     assert states == [False] * 5
+
+
+def test_penalties_are_computed_in_float32_whatever_the_precision(make_turns: MakeTurns, batches: Batches) -> None:
+    found = [
+        make_turns(Settings(precision=precision), penalty=Penalty(r1, 2.0)).round(batches(0), 0)["penalty"]
+        for precision in ("fp32", "bf16")
+    ]
+    assert found[0] > 0
+    assert torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_lazy_penalties_come_at_their_interval(accumulate: int, make_turns: MakeTurns, batches: Batches) -> None:
+    turns = make_turns(Settings(accumulate=accumulate), penalty=Penalty(r1, 2.0, interval=3))
+    assert ["penalty" in turns.round(batches(step), step) for step in range(7)] == [True, False, False] * 2 + [True]
 
 
 def test_prepared_networks_train_and_nobody_learns(make_turns: MakeTurns) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from elegan.networks.layers import BatchNorm2d, CentreCrop, advance, initialise_normal, spectral_norm
 
@@ -58,13 +60,22 @@ def test_only_advance_moves_the_estimate() -> None:
 
 
 def test_spectral_norm_stays_in_float32_under_autocast() -> None:
+    """No operation of it runs under autocast: which of them autocast would take differs from device to device."""
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if getattr(function, "__name__", "") in ("mv", "dot", "matmul", "div", "__truediv__", "flatten", "vdot", "mm"):
+                under_autocast.append(torch.is_autocast_enabled("cpu"))
+            return function(*args, **(kwargs or {}))
+
     torch.manual_seed(0)
-    layer = spectral_norm(nn.Linear(6, 4))
+    layer, under_autocast = spectral_norm(nn.Linear(6, 4)), list[bool]()
     expected = layer.weight
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), Watch():
         found = layer.weight
     assert found.dtype == torch.float32
     assert torch.equal(found, expected)
+    assert set(under_autocast) == {False}
 
 
 def test_the_estimates_may_advance_between_a_forward_and_its_backward() -> None:

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from elegan.engine import measure
+from elegan.engine.turns import Settings, Turns
+from elegan.game import Adam, Batch
+from elegan.rules.two_player import TwoPlayer
+
+ADAM = {"generator": Adam(), "discriminator": Adam()}
+
+
+@pytest.mark.parametrize("how", [measure.seconds_per_round, measure.faster_precision])
+def test_measuring_changes_nothing(how: Callable[..., object], make_gan: Callable[..., TwoPlayer], batches: Callable[[int], Batch]) -> None:
+    gan = make_gan(normed=True)
+    before = copy.deepcopy(gan.state_dict())
+    how(gan, ADAM, Settings(), batches)
+    torch.testing.assert_close(gan.state_dict(), before, rtol=0, atol=0)
+    assert gan.notes == {}
+    assert all(p.grad is None for p in gan.parameters())
+
+
+@pytest.mark.parametrize(("bf16", "chosen"), [(0.5, "bf16"), (0.90, "bf16"), (0.95, "fp32"), (2.0, "fp32")])
+def test_bfloat16_is_chosen_where_it_is_a_tenth_faster(
+    bf16: float, chosen: str, make_gan: Callable[..., TwoPlayer], batches: Callable[[int], Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With times that are made up: one busy moment for each precision, which the fastest rounds pass over."""
+    measured: list[str] = []
+
+    def pretend(turns: Turns, batches: object, rounds: int) -> float:
+        precision = turns.settings.precision
+        measured.append(precision)
+        busy = 10 if measured.count(precision) == 3 else 1
+        return rounds * busy * (bf16 if precision == "bf16" else 1.0)
+
+    monkeypatch.setattr(measure, "time_rounds", pretend)
+    found, seconds = measure.faster_precision(make_gan(), ADAM, Settings(), batches)
+    assert found == chosen
+    assert seconds == {"fp32": 1.0, "bf16": pytest.approx(bf16)}
+
+
+def test_a_compiled_game_is_measured_compiled(make_gan: Callable[..., TwoPlayer], batches: Callable[[int], Batch]) -> None:
+    """What is measured decides precision and the number of steps for the minutes asked, so it has to be what will run."""
+    gan, graphs = make_gan(), []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    torch._dynamo.reset()
+    gan.generator.compile(backend=backend)
+    measure.seconds_per_round(gan, ADAM, Settings(), batches)
+    assert graphs
