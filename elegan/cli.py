@@ -12,7 +12,7 @@ import sys
 import typing
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 from elegan.errors import EleganError, OptionError, nearest
 
@@ -90,8 +90,7 @@ def call(name: str, words: list[str]) -> None:
 
     command = COMMANDS[name]
     function, show = find(command.function), find(f"elegan.terminal:{command.show}")
-    default = cyclopts.Parameter(negative=())
-    app = cyclopts.App(name=f"elegan {name}", help_format="plaintext", version_flags=[], default_parameter=default)
+    app = cyclopts.App(name=f"elegan {name}", help_format="plaintext", version_flags=[])
     app.default(entry(function, command.flags))
     try:
         parsed, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
@@ -101,9 +100,10 @@ def call(name: str, words: list[str]) -> None:
         parsed(*bound.args, **bound.kwargs)
         return
     flags = {flag: bound.arguments.pop(flag, False) for flag in command.flags}
-    arguments = {**bound.arguments, **bound.arguments.get("options", {})}
-    arguments.pop("options", None)
-    show(function, arguments, **flags)
+    more = bound.arguments.pop("options", {})
+    if hidden := more.keys() & inspect.signature(function).parameters.keys():
+        raise OptionError(f"{name}: there is no option --{hidden.pop()}.")
+    show(function, {**bound.arguments, **more}, **flags)
 
 
 def find(where: str) -> Callable[..., Any]:
@@ -115,11 +115,14 @@ def find(where: str) -> Callable[..., Any]:
 def entry(function: Callable[..., Any], flags: tuple[str, ...]) -> Callable[..., None]:
     """What cyclopts parses for: the function's parameters and help, less the listener, plus `flags`."""
 
+    import cyclopts
+
     def entry(*args: object, **kwargs: object) -> None: ...
 
     kept = [p for p in inspect.signature(function).parameters.values() if p.name != "listener"]
     types = typing.get_type_hints(SimpleNamespace(__annotations__={p.name: p.annotation for p in kept}), function.__globals__)
-    named = [p.replace(annotation=types[p.name]) for p in kept]
+    hidden = Annotated[str, cyclopts.Parameter(show=False)]  # a model's own options; `elegan recipes` shows them
+    named = [p.replace(annotation=hidden if p.kind is inspect.Parameter.VAR_KEYWORD else types[p.name]) for p in kept]
     own = [inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool) for flag in flags]
     split = len(named) - any(p.kind is inspect.Parameter.VAR_KEYWORD for p in named)
     parameters = [*named[:split], *own, *named[split:]]

@@ -7,17 +7,15 @@ A variant's `play(batch, step)` yields the moves of one round in order. Nothing 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import inf
+from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from elegan.errors import OptionError
+from elegan.randomness import BatchRandomness, Randomness
 
 
 @dataclass(frozen=True)
@@ -39,65 +37,6 @@ class Spec:
 
     def unlabelled(self) -> Spec:
         return replace(self, classes=())
-
-
-class Randomness(Protocol):
-    """Random numbers, one row for each sample. `stream` names their use, so that no two uses share numbers."""
-
-    def normal(self, stream: str, *shape: int) -> Tensor: ...
-    def uniform(self, stream: str, *shape: int) -> Tensor: ...
-
-
-def key(*parts: object) -> int:
-    """A 63-bit seed that depends on `parts` alone: the same on every machine, in every process, after every resume."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
-@dataclass(frozen=True)
-class BatchRandomness:
-    """Random numbers of samples `start` to `stop` of the `total` samples of one step.
-
-    They are drawn for the whole step and cut out, so that sample i gets the same numbers however a step is divided
-    into micro-batches or over processes. They are drawn on the CPU, so that every device gets the same.
-    """
-
-    seed: int
-    step: int
-    start: int
-    stop: int
-    total: int
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def normal(self, stream: str, *shape: int) -> Tensor:
-        return self._cut(torch.randn(self.total, *shape, generator=self._generator(stream)))
-
-    def uniform(self, stream: str, *shape: int) -> Tensor:
-        return self._cut(torch.rand(self.total, *shape, generator=self._generator(stream)))
-
-    def _generator(self, stream: str) -> torch.Generator:
-        return torch.Generator().manual_seed(key(self.seed, self.step, stream))
-
-    def _cut(self, drawn: Tensor) -> Tensor:
-        return drawn[self.start : self.stop].to(self.device)
-
-
-@dataclass(frozen=True)
-class SeedRandomness:
-    """Random numbers of samples that each have a seed of their own: seed i always gives the same row."""
-
-    seeds: tuple[int, ...]
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-
-    def normal(self, stream: str, *shape: int) -> Tensor:
-        return self._rows(torch.randn, stream, shape)
-
-    def uniform(self, stream: str, *shape: int) -> Tensor:
-        return self._rows(torch.rand, stream, shape)
-
-    def _rows(self, draw: Callable[..., Tensor], stream: str, shape: tuple[int, ...]) -> Tensor:
-        rows = [draw(*shape, generator=torch.Generator().manual_seed(key(seed, stream))) for seed in self.seeds]
-        return torch.stack(rows).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -181,10 +120,9 @@ class Adam:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        if not (self.lr > 0 and all(0 <= beta < 1 for beta in self.betas) and self.eps > 0):
-            raise OptionError(
-                f"Adam needs a rate above 0 and betas from 0 to below 1; got rate {self.lr}, betas {self.betas}, eps {self.eps}."
-            )
+        if not (0 < self.lr < inf and all(0 <= beta < 1 for beta in self.betas) and self.eps > 0):
+            expected = "Adam needs a learning rate and eps above 0, and betas from 0 to below 1"
+            raise OptionError(f"{expected}; got lr {self.lr}, betas {self.betas}, eps {self.eps}.")
 
 
 @dataclass(frozen=True)
@@ -208,61 +146,11 @@ class Recipe:
 class Preset:
     """Options of a recipe that are known to work, with the command, what it cost and what it reached.
 
-    It is taken without being asked for where the image's shorter side is within `sides`.
+    It is taken without being asked for where the image's shorter side is within `sides`, if they are given.
     """
 
     options: Mapping[str, object]
-    sides: tuple[int, int] = (0, -1)
+    sides: tuple[int, int] | None = None
     command: str = ""
     cost: str = ""
     score: str = ""
-
-
-@contextmanager
-def turn(gan: GAN, player: str | None) -> Iterator[None]:
-    """Only `player` learns in here: the others' weights ask for no gradient and their running statistics stand still.
-
-    Freezing comes before the forward pass: that is what saves the other players' weight gradients, in compiled
-    networks too. Turns nest; leaving one restores what was before. `None` freezes everybody.
-    """
-    before: list[tuple[nn.Parameter | _BatchNorm, bool]] = []
-    for name, networks in gan.players.items():
-        for part in learning_parts(networks):
-            before.append((part, learns(part)))
-            set_learns(part, name == player)
-    try:
-        yield
-    finally:
-        for part, wanted in before:
-            set_learns(part, wanted)
-
-
-def set_learning(networks: Iterable[nn.Module], wanted: bool) -> None:
-    """Whether the weights of `networks` ask for gradients and their batch norms follow the data.
-
-    A batch norm that does not follow still normalises by the batch's own statistics while training.
-    """
-    for part in learning_parts(networks):
-        set_learns(part, wanted)
-
-
-def learning_parts(networks: Iterable[nn.Module]) -> list[nn.Parameter | _BatchNorm]:
-    """What can learn: weights, by gradients, and batch norms, by running statistics."""
-    parts: list[nn.Parameter | _BatchNorm] = []
-    for network in networks:
-        for module in network.modules():
-            parts += [weight for weight in module._parameters.values() if weight is not None]
-            if isinstance(module, _BatchNorm):
-                parts.append(module)
-    return parts
-
-
-def learns(part: nn.Parameter | _BatchNorm) -> bool:
-    return part.track_running_stats if isinstance(part, _BatchNorm) else part.requires_grad
-
-
-def set_learns(part: nn.Parameter | _BatchNorm, wanted: bool) -> None:
-    if isinstance(part, _BatchNorm):
-        part.track_running_stats = wanted
-    else:
-        part.requires_grad_(wanted)

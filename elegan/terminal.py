@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -27,15 +28,16 @@ def show_train(function: Function, arguments: dict[str, Any], *, dry_run: bool, 
     if dry_run:
         from elegan.tasks.plan import plan
 
-        quiet = {"save_every", "keep"}  # of no consequence for a plan
-        show([plan(**{name: value for name, value in arguments.items() if name not in quiet})], json)
+        show([plan(**arguments)], json)
         return
     with Bar(quiet=json) as bar:
         run = function(**arguments, listener=bar.listener())
     if json:
         print(json_module.dumps({"run": str(run.path), "step": run.step, "samples": str(run.path / "samples.png")}))
         return
-    print(f"Samples: {run.path / 'samples.png'}\nMore of them: elegan sample {run.path} --seeds 0-99 --out FOLDER")
+    code = f" --model {shlex.quote(run.config['model'])}" if run.config["model"].endswith(".py") else ""
+    print(f"Samples: {run.path / 'samples.png'}")
+    print(f"More of them: elegan sample {shlex.quote(str(run.path))}{code} --seeds 0-99 --out FOLDER")
 
 
 def show_sample(function: Function, arguments: dict[str, Any]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from elegan.game import Batch, BatchRandomness, Spec, key
+from elegan.game import Batch, Spec
+from elegan.randomness import BatchRandomness, key
 
 Batches = Callable[[int], Batch]
 

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import pickle
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -108,7 +109,7 @@ def test_train_then_sample_then_runs(elegan_command: Shell) -> None:
 def test_a_dry_run_says_what_would_be_done(elegan_command: Shell) -> None:
     outcome = elegan_command("train", "digits", "--dry-run", "--steps", "40", *SMALL)
     assert outcome.code == 0, outcome
-    for said in ("classes 0, 1, 2", "width: 8", "weights", "MiB", "40 steps take about", "nothing was trained"):
+    for said in ("10 classes: 0, 1, 2", "width: 8", "weights", "MiB", "40 steps take about", "nothing was trained"):
         assert said in outcome.out, said
     assert not Path("runs").exists()
 
@@ -172,6 +173,42 @@ def test_a_mistake_is_one_clear_line(elegan_command: Shell, words: tuple[str, ..
 def test_a_configuration_that_is_no_yaml_is_refused(elegan_command: Shell) -> None:
     Path("broken.yaml").write_text("width: [8")
     refused(elegan_command("train", "digits", "--config", "broken.yaml"), "broken.yaml", "YAML")
+
+
+def test_a_configuration_runs_no_code_that_was_not_named_beside_it(elegan_command: Shell, run: Path) -> None:
+    Path("evil.py").write_text("from pathlib import Path; Path('exploded').touch()")
+    config = (run / "config.yaml").read_text().replace("model: cgan", "model: evil.py")
+    (run / "config.yaml").write_text(config)
+    refused(elegan_command("train", "--config", str(run / "config.yaml")), "evil.py", "--model")
+    refused(elegan_command("train", "--config", str(run / "config.yaml"), "--dry-run"), "evil.py", "--model")
+    assert not Path("exploded").exists()
+
+
+def test_a_configuration_cannot_hold_flags_of_the_command(elegan_command: Shell) -> None:
+    Path("mine.yaml").write_text("keep: 5")
+    refused(elegan_command("train", "digits", "--config", "mine.yaml"), "keep", "--keep")
+
+
+def test_a_parameter_of_the_function_alone_is_no_flag(elegan_command: Shell) -> None:
+    refused(elegan_command("train", "digits", "--listener", "8"), "--listener")
+
+
+def test_the_suggested_command_works_with_spaces_and_a_model_of_ones_own(elegan_command: Shell) -> None:
+    Path("my models").mkdir()
+    shutil.copy(Path(elegan.__file__).parent / "gans" / "dcgan.py", "my models/mine.py")
+    said = elegan_command("train", "digits", "--model", "my models/mine.py", "--out", "my runs", "--steps", "1", *SMALL).out
+    words = shlex.split(said.splitlines()[-1].partition(": ")[2])
+    assert elegan_command(*words[1:]).code == 0
+
+
+def test_too_little_memory_is_one_line_with_a_way_out(elegan_command: Shell) -> None:
+    refused(elegan_command("train", "digits", "--batch", "16", "--width", "40000000", "--precision", "fp32"), "memory", "--width")
+
+
+def test_a_file_of_ones_own_that_fails_is_blamed(elegan_command: Shell) -> None:
+    good = (Path(elegan.__file__).parent / "gans" / "dcgan.py").read_text()
+    Path("mine.py").write_text(good.replace('"discriminator": Adam', '"discriminatr": Adam'))
+    refused(elegan_command("train", "digits", "--model", "mine.py"), "discriminatr", "players")
 
 
 def test_an_empty_folder_is_refused(elegan_command: Shell) -> None:

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elegan.game import GAN, Batch, BatchRandomness, Move, Randomness, SeedRandomness, Spec, key, turn
+from elegan.game import GAN, Batch, Move, Spec
+from elegan.learning import turn
 from elegan.networks.layers import BatchNorm2d
+from elegan.randomness import BatchRandomness, Randomness, SeedRandomness, key
 
 SPEC = Spec(1, 2, 2, ("a", "b"))
 

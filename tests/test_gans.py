@@ -19,8 +19,10 @@ import elegan.gans
 from elegan.engine.average import Average, sampling
 from elegan.engine.loop import Intervals, Listener, Training, optimizer_tensors
 from elegan.engine.run import Run
-from elegan.engine.turns import Settings, Turns, prepare_networks
-from elegan.game import GAN, Batch, Move, Recipe, SeedRandomness, Spec
+from elegan.engine.turns import Settings, Turns
+from elegan.game import GAN, Batch, Move, Recipe, Spec
+from elegan.learning import prepare_networks
+from elegan.randomness import SeedRandomness
 
 Batches = Callable[[int], Batch]
 BatchesOf = Callable[..., Batches]

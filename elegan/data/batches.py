@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from elegan.data.preparation import ImageData
-from elegan.game import Batch, BatchRandomness, key
+from elegan.game import Batch
+from elegan.randomness import BatchRandomness, key
 
 
 class Batches:

@@ -14,6 +14,7 @@ from elegan.errors import DataError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MAKING = ".making-"
+IMAGES, LABELS, RECORD = FILES = ("images.bin", "labels.bin", "record.json")
 
 
 def cache_folder() -> Path:
@@ -25,7 +26,7 @@ def cache_folder() -> Path:
 
 def images_folder() -> Path:
     """The part of the cache that holds prepared images. Nothing else of the cache folder is ever deleted."""
-    return cache_folder() / "images"
+    return cache_folder() / "elegan-prepared-images"
 
 
 def cache_bytes() -> int:
@@ -39,10 +40,18 @@ def cache_bytes() -> int:
 
 def clear_cache() -> int:
     """Delete all prepared images; they are prepared again when they are needed. Returns the bytes freed."""
-    freed = cache_bytes()
-    if images_folder().exists():
-        shutil.rmtree(images_folder())
-    return freed
+    before = cache_bytes()
+    for entry in images_folder().glob("*"):
+        if is_ours(entry):
+            shutil.rmtree(entry)
+    with suppress(OSError):  # not empty: a stranger put something there
+        images_folder().rmdir()
+    return before - cache_bytes()
+
+
+def is_ours(entry: Path) -> bool:
+    """Whether a folder holds nothing but what a preparation writes; anything else is a person's own and stays."""
+    return entry.is_dir() and not entry.is_symlink() and all(path.name in FILES and path.is_file() for path in entry.iterdir())
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from elegan.errors import DataError, nearest
 BUILT_IN = {"digits": DigitsSource}
 
 
-def open_data(where: str, *, split: str = "train") -> Source:
+def open_data(where: str | Path, *, split: str = "train") -> Source:
     """The images at `where`: a built-in name (digits), a folder, a .zip file, a .parquet file or a folder of those.
 
     Folders and zip files are flat, or have one folder for each class, or folders named train and test (val) around that.
@@ -23,6 +23,7 @@ def open_data(where: str, *, split: str = "train") -> Source:
     Raises DataError if there is nothing at `where`, no image in it, not that split, or an extra is missing.
     """
     check_split(split)
+    where = os.fspath(where)
     if where in BUILT_IN:
         return BUILT_IN[where](split)
     path = Path(os.path.expanduser(where))

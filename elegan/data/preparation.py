@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from elegan.data.cache import images_folder, new_entry
+from elegan.data.cache import IMAGES, LABELS, RECORD, images_folder, new_entry
 from elegan.data.images import Unreadable, damage, decode, quiet
 from elegan.data.planning import Plan, Survey, make_plan, survey
 from elegan.data.source import Labels, Pixels, Source, digest
@@ -20,7 +20,6 @@ from elegan.errors import DataError
 from elegan.game import Spec
 
 FORMAT = 1
-IMAGES, LABELS, RECORD = "images.bin", "labels.bin", "record.json"
 Progress = Callable[[int, int], None]
 
 

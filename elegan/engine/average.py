@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from elegan.game import GAN, Batch, turn
+from elegan.game import GAN, Batch
+from elegan.learning import turn
 
 
 class Average(nn.Module):
@@ -55,7 +56,10 @@ def estimate_statistics(gan: GAN, batches: Iterable[Batch]) -> None:
     norms = [m for name in gan.averaged for m in getattr(gan, name).modules() if isinstance(m, _BatchNorm)]
     if not norms:
         return
-    with turn(gan, None), restored(norms):
+    networks = [getattr(gan, name) for name in gan.averaged]
+    with turn(gan, None), restored([module for network in networks for module in network.modules()], norms):
+        for network in networks:
+            network.eval()  # dropout and the like as in sampling; only the norms look at the batch
         for norm in norms:
             norm.track_running_stats = True  # without it, resetting does nothing
             norm.reset_running_stats()
@@ -68,15 +72,17 @@ def estimate_statistics(gan: GAN, batches: Iterable[Batch]) -> None:
 
 
 @contextmanager
-def restored(norms: list[_BatchNorm]) -> Iterator[None]:
-    """The norms' settings are afterwards what they were, whatever is done to them in here."""
-    before = [(norm.momentum, norm.training, norm.track_running_stats) for norm in norms]
+def restored(modules: list[nn.Module], norms: list[_BatchNorm]) -> Iterator[None]:
+    """Modes and the norms' settings are afterwards what they were, whatever is done to them in here."""
+    modes = [module.training for module in modules]
+    settings = [(norm.momentum, norm.track_running_stats) for norm in norms]
     try:
         yield
     finally:
-        for norm, (momentum, training, tracking) in zip(norms, before, strict=True):
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+        for norm, (momentum, tracking) in zip(norms, settings, strict=True):
             norm.momentum, norm.track_running_stats = momentum, tracking
-            norm.train(training)
 
 
 @contextmanager

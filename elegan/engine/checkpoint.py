@@ -6,11 +6,13 @@ written under another name, flushed to the disk and renamed, so a folder with a 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,15 @@ def write_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(f"could not write {path}: {error.strerror}. Make room or choose another place with --out.") from error
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        advice = " Make room or choose another place with --out." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        raise RunError(f"could not write {path}: {reason(error)}.{advice}") from error
+
+
+def reason(error: OSError) -> str:
+    """What the system says, without the numbers and names around it."""
+    return error.strerror or str(error)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -44,7 +53,7 @@ def write_json(path: Path, content: object) -> None:
 
 def save(folder: Path, step: int, files: Mapping[str, Tensors], meta: Mapping[str, Any]) -> Path:
     """Write the checkpoint of `step` into `folder`, whole or not at all; RunError if the disk refuses."""
-    target, temporary = folder / f"{PREFIX}{step:08d}", folder / f".writing-{step:08d}"
+    target, temporary = folder / folder_name(step), folder / f".writing-{step:08d}"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -54,14 +63,43 @@ def save(folder: Path, step: int, files: Mapping[str, Tensors], meta: Mapping[st
             write_file(temporary / f"{name}.safetensors", content)
             hashes[name] = hashlib.sha256(content).hexdigest()
         write_json(temporary / "meta.json", {**meta, "step": step, "sha256": hashes})
-        shutil.rmtree(target, ignore_errors=True)
-        os.replace(temporary, target)
-        flush_folder(folder)
+        put_in_place(temporary, target)
     except (OSError, RunError) as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise RunError(f"step {step} could not be saved in {folder}: {reason} Earlier saves are intact.") from error
+        said = f"{reason(error)}." if isinstance(error, OSError) else str(error)
+        raise RunError(f"step {step} could not be saved in {folder}: {said} Earlier saves are intact.") from error
     return target
+
+
+def folder_name(step: int) -> str:
+    return f"{PREFIX}{step:08d}"
+
+
+def put_in_place(temporary: Path, target: Path) -> None:
+    """Rename `temporary` to `target`. What was there is removed last: until then it has a name with one more zero,
+    which is the same step to a reader, so that a kill at any moment leaves one whole checkpoint of this step."""
+    old = target.with_name(target.name.replace(PREFIX, f"{PREFIX}0", 1))
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(target, old)
+    os.replace(temporary, target)
+    flush_folder(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged checkpoint to damaged-NAME, or damaged-NAME-2 and so on, where it is no checkpoint any more.
+
+    RunError if the system refuses.
+    """
+    number, free = 1, path.with_name(f"damaged-{path.name}")
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"damaged-{path.name}-{number}")
+    try:
+        path.rename(free)
+    except OSError as error:
+        raise RunError(f"the damaged {path} could not be set aside: {reason(error)}. Move it away by hand.") from error
 
 
 def flush_folder(folder: Path) -> None:
@@ -73,11 +111,15 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def load(checkpoint: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
-    """The tensors and the facts of a checkpoint; RunError if anything in it is missing, damaged or of another kind."""
+def load(checkpoint: Path, names: Collection[str] | None = None) -> tuple[dict[str, Tensors], dict[str, Any]]:
+    """The tensors and the facts of a checkpoint: of all its files, or only of those in `names`.
+
+    RunError if anything of this is missing, damaged or of another kind.
+    """
     try:
         meta = json.loads((checkpoint / "meta.json").read_bytes())
-        files = {name: read_tensors(checkpoint / f"{name}.safetensors", digest) for name, digest in meta["sha256"].items()}
+        digests = meta["sha256"] if names is None else {name: meta["sha256"][name] for name in names}
+        files = {name: read_tensors(checkpoint / f"{name}.safetensors", digest) for name, digest in digests.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{checkpoint} is no whole checkpoint: {error}") from error
     return files, meta
@@ -94,12 +136,20 @@ def read_tensors(path: Path, digest: str) -> Tensors:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, the newest first."""
-    found = [path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()]
-    return sorted(found, key=lambda path: int(path.name.removeprefix(PREFIX)), reverse=True)
+    """The checkpoints in `folder`, the newest first; of the same step (see `put_in_place`) the new one first."""
+    found = [path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdecimal()]
+    return sorted(found, key=lambda path: (step_of(path), -len(path.name)), reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step that a checkpoint's name says."""
+    return int(checkpoint.name.removeprefix(PREFIX))
 
 
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints, and what an interrupted save left behind."""
-    for path in [*checkpoints(folder)[keep:], *folder.glob(".writing-*")]:
+    found = checkpoints(folder)
+    replaced = [path for path, newer in zip(found[1:], found, strict=False) if step_of(path) == step_of(newer)]
+    kept = [path for path in found if path not in replaced][:keep]
+    for path in [*(path for path in found if path not in kept), *folder.glob(".writing-*")]:
         shutil.rmtree(path, ignore_errors=True)

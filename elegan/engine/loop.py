@@ -19,11 +19,13 @@ from elegan.engine.log import Log
 from elegan.engine.run import Run
 from elegan.engine.turns import Turns
 from elegan.errors import NotFiniteError, RunError
-from elegan.game import GAN, Batch, BatchRandomness, SeedRandomness, key
+from elegan.game import GAN, Batch
 from elegan.pictures import grid, grid_columns, png, to_pixels
+from elegan.randomness import BatchRandomness, SeedRandomness, key, layer_randomness
 
 LOG_EVERY = 50
 TELL_EVERY = 1.0
+SAVE_SECONDS = 600.0
 STATISTICS_BATCHES = 16
 
 
@@ -92,7 +94,8 @@ class Training:
     ) -> None:
         self.turns, self.batches, self.run = turns, batches, run
         self.intervals, self.listener, self.sample_seed = intervals, listener, sample_seed
-        self.step, self.saved, self.seconds, self.told = 0, -1, 0.0, 0.0
+        self.step, self.saved, self.seconds = 0, -1, 0.0
+        self.told = self.saved_at = time.perf_counter()
 
     @property
     def gan(self) -> GAN:
@@ -115,17 +118,19 @@ class Training:
                 damaged.append(path)
         if saved and self.saved < 0:
             raise RunError(f"none of the {len(saved)} saves in {self.run.checkpoint_folder} is whole. Start afresh with --new.")
-        for path in damaged:  # out of the way, or it would count as one of the newest that are kept
-            path.rename(path.with_name(f"damaged-{path.name}"))
+        for path in damaged:  # or they would count among the newest that are kept
+            checkpoint.set_aside(path)
         self.run.cut_log(self.step)
 
     def train(self, steps: int) -> str | None:
         """Play until `steps` rounds are done; the name of the signal that ended it earlier, if one did.
 
-        Saves at the end however it ends, except after a number that is not finite: then the last good save stands.
+        Saves at intervals, at the end and after a signal. After an error, such as a number that is not finite, the last
+        save stands.
         """
         with stop_signals() as stopped, Log(self.run) as log:
-            meter, batch, self.told = Meter(), len(self.batches(0)), time.perf_counter()
+            meter, batch = Meter(), len(self.batches(self.step))
+            self.told = self.saved_at = time.perf_counter()
             while self.step < steps and not stopped:
                 meter.add(self.play())
                 if self.step % self.intervals.log == 0 or self.step == steps:
@@ -134,7 +139,8 @@ class Training:
                     meter = Meter()
                 elif time.perf_counter() - self.told > TELL_EVERY:
                     self.tell(meter, steps, batch)
-                if self.step % self.intervals.save == 0 and self.step < steps:
+                overdue = time.perf_counter() - self.saved_at > SAVE_SECONDS  # saving changes no number, so it may depend on the clock
+                if self.step < steps and (self.step % self.intervals.save == 0 or overdue):
                     self.save()
             self.save()
         return stopped[0] if stopped else None
@@ -144,8 +150,9 @@ class Training:
         try:
             readings = self.turns.round(self.batches(self.step), self.step)
         except NotFiniteError as error:
-            last = f"The last good state is step {self.saved}, saved in {self.run.checkpoint_folder}." if self.saved >= 0 else ""
-            raise NotFiniteError(f"{error} {last} Lower the learning rates, or use --precision fp32.") from error
+            kept = f"The last good state is step {self.saved}, saved in {self.run.checkpoint_folder}."
+            advice = "Lower the learning rates" + (", or use --precision fp32." if self.turns.settings.precision == "bf16" else ".")
+            raise NotFiniteError(f"{error} {kept if self.saved >= 0 else 'Nothing was saved yet.'} {advice}") from error
         self.step += 1
         self.seconds += time.perf_counter() - started
         return readings
@@ -163,7 +170,7 @@ class Training:
         files = {"weights": self.weights(), "optimizers": optimizer_tensors(self.turns)}
         meta = {"updates": self.turns.updates, "seconds": self.seconds}
         checkpoint.save(self.run.checkpoint_folder, self.step, files, meta)
-        self.saved = self.step
+        self.saved, self.saved_at = self.step, time.perf_counter()
         checkpoint.prune(self.run.checkpoint_folder, self.intervals.keep)
         self.save_grid()
 
@@ -171,12 +178,13 @@ class Training:
         """The averaged networks' batch norm statistics, estimated from their own samples."""
         if self.turns.average is None:
             return
-        parts = []
+        seed, parts = key(self.sample_seed, "statistics"), []
         for number in range(STATISTICS_BATCHES):
             batch = self.batches(number)
-            random = BatchRandomness(key(self.sample_seed, "statistics"), number, 0, len(batch), len(batch), self.turns.device)
+            random = BatchRandomness(seed, number, 0, len(batch), len(batch), self.turns.device)
             parts.append(Batch(batch.real, batch.condition, random))
-        estimate_statistics(self.sampler, parts)
+        with layer_randomness(seed, self.turns.device):
+            estimate_statistics(self.sampler, parts)
 
     def save_grid(self) -> None:
         """Seeds 0 to 63, and on to the end of the row; unselected. With up to 16 classes a column for each."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from elegan.engine.average import Average
-from elegan.errors import NotFiniteError
-from elegan.game import GAN, Adam, Batch, Move, key, set_learning, turn
+from elegan.errors import NotFiniteError, OptionError, nearest
+from elegan.game import GAN, Adam, Batch, Move
+from elegan.learning import learning_weights, turn
 from elegan.networks.layers import advance, spectral_norms
+from elegan.randomness import key, layer_randomness
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,10 @@ class Turns:
     """Carries out rounds of `gan`: one optimizer for each player, and the running average of the generator."""
 
     def __init__(self, gan: GAN, optimizers: Mapping[str, Adam], settings: Settings, average: Average | None = None) -> None:
+        if gan.players.keys() != optimizers.keys():
+            raise OptionError(f"the game has the players {', '.join(gan.players)}; the recipe has optimizers for {', '.join(optimizers)}.")
         self.gan, self.settings, self.average = gan, settings, average
-        self.weights = {name: [p for network in networks for p in network.parameters()] for name, networks in gan.players.items()}
+        self.weights = {name: learning_weights(networks) for name, networks in gan.players.items()}
         self.optimizers = {name: make_optimizer(self.weights[name], optimizers[name]) for name in gan.players}
         self.advancing = {name: [network for network in networks if spectral_norms(network)] for name, networks in gan.players.items()}
         self.updates = dict.fromkeys(gan.players, 0)
@@ -41,22 +44,24 @@ class Turns:
         A divided round plays all its micro-batches in step: each move is evaluated on every one, then made once.
         """
         readings: dict[str, Tensor] = {}
-        plays = [self.gan.play(part, step) for part in batch.split(self.settings.accumulate)]
-        starts = [i * len(batch) // len(plays) for i in range(len(plays))]
+        parts = batch.split(self.settings.accumulate)
+        plays = [self.gan.play(part, step) for part in parts]
         try:
             for number, moves in enumerate(zip(*plays, strict=True)):
-                seeds = [key(self.settings.seed, step, number, start) for start in starts]
+                seeds = [key(self.settings.seed, step, number, part.random.start) for part in parts]
                 readings |= self.move(moves, seeds, step)
             noted = {name: torch.stack(values).mean() for name, values in self.gan.notes.items()}
         finally:
             self.gan.notes.clear()
         if self.average is not None:
-            self.average.update(self.gan, len(batch), (step + 1) * len(batch))
+            self.average.update(self.gan, batch.random.total, (step + 1) * batch.random.total)
         return readings | noted
 
     def move(self, moves: tuple[Move, ...], seeds: list[int], step: int) -> dict[str, Tensor]:
         """One update of one player: the mean of its losses over the micro-batches, its gradient, its optimizer."""
         player = moves[0].player
+        if player not in self.optimizers:
+            raise OptionError(f"play() yielded a move of {player!r}. {nearest(player, self.optimizers)}")
         for network in self.advancing[player]:
             advance(network)
         try:
@@ -91,26 +96,6 @@ class Turns:
         return next(self.gan.parameters()).device
 
 
-@contextmanager
-def layer_randomness(seed: int, device: torch.device) -> Iterator[None]:
-    """What layers draw themselves, such as dropout, follows from `seed` in here; the caller's generators are put back.
-
-    `torch.manual_seed` would do on one line, but it seeds every kind of device, and where CUDA is not used it keeps a
-    stack trace of each call: a tenth of a small network's step.
-    """
-    generators = [torch.default_generator]
-    if device.type == "cuda":
-        generators.append(torch.cuda.default_generators[device.index or 0])
-    states = [generator.get_state() for generator in generators]
-    for generator in generators:
-        generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
-
-
 def make_optimizer(weights: list[nn.Parameter], adam: Adam) -> torch.optim.Adam:
     # floats: the int 0 of published settings is refused by PyTorch
     betas = float(adam.betas[0]), float(adam.betas[1])
@@ -118,15 +103,8 @@ def make_optimizer(weights: list[nn.Parameter], adam: Adam) -> torch.optim.Adam:
 
 
 def check_finite(player: str, step: int, loss: Tensor, norm: Tensor) -> None:
-    """Before the weights are touched, so that what is in memory is still the last good state."""
+    """Before the player's weights are touched."""
     if bool(torch.isfinite(loss) & torch.isfinite(norm)):
         return
     what = "loss" if not bool(torch.isfinite(loss)) else "gradient"
     raise NotFiniteError(f"the {player}'s {what} is no longer finite at step {step} (loss {float(loss)}, gradient length {float(norm)}).")
-
-
-def prepare_networks(gan: GAN) -> None:
-    """Training mode, and nobody learns outside a turn."""
-    gan.train()
-    for networks in gan.players.values():
-        set_learning(networks, False)

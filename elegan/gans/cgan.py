@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from elegan.game import Adam, Preset, Recipe, Spec
 from elegan.losses import objectives, penalties
-from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator, Norm
-from elegan.rules.two_player import TwoPlayer
+from elegan.losses.objectives import ObjectiveName
+from elegan.losses.penalties import PenaltyName
+from elegan.networks.dcgan import Norm
+from elegan.rules.convolutional import convolutional_game
 
 
 def recipe(
@@ -14,8 +16,8 @@ def recipe(
     latent: int = 100,
     width: int = 64,
     discriminator_norm: Norm = "batch",
-    objective: str = "non_saturating",
-    penalty: str = "none",
+    objective: ObjectiveName = "non_saturating",
+    penalty: PenaltyName = "none",
     penalty_weight: float = 1.0,
     penalty_interval: int = 1,
     discriminator_steps: int = 1,
@@ -27,28 +29,20 @@ def recipe(
     average_half_life: float = 10_000.0,
 ) -> Recipe:
     """DCGAN told the class: joined to the noise in the generator, one more channel in the discriminator."""
-    game = objectives.objective(objective)
-    gradient_penalty = penalties.penalty(penalty, penalty_weight, penalty_interval)
-
-    def build() -> TwoPlayer:
-        return TwoPlayer(
-            spec,
-            DCGANGenerator(spec.shape, latent=latent, width=width, num_classes=spec.num_classes),
-            DCGANDiscriminator(spec.shape, width=width, num_classes=spec.num_classes, norm=discriminator_norm),
-            game,
-            latent=latent,
-            discriminator_steps=discriminator_steps,
-            penalty=gradient_penalty,
-        )
-
+    game = convolutional_game(
+        spec,
+        objectives.objective(objective),
+        latent=latent,
+        width=width,
+        discriminator_norm=discriminator_norm,
+        discriminator_steps=discriminator_steps,
+        penalty=penalties.penalty(penalty, penalty_weight, penalty_interval),
+    )
     optimizers = {"generator": Adam(lr, (beta1, 0.999)), "discriminator": Adam(discriminator_lr, (beta1, 0.999))}
-    return Recipe(build, optimizers, batch, steps, average_half_life, uses_labels=True)
+    return Recipe(game, optimizers, batch, steps, average_half_life, uses_labels=True)
 
 
 PRESETS = {
-    "tiny": Preset(
-        {"beta1": 0.0, "steps": 2000},
-        sides=(8, 15),
-        command="elegan train digits",
-    ),
+    "tiny": Preset({"beta1": 0.0, "steps": 2000}, sides=(8, 15), command="elegan train digits"),
+    "small": Preset({"steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from elegan.game import Adam, Preset, Recipe, Spec
 from elegan.losses import objectives
+from elegan.losses.objectives import ObjectiveName
 from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
 from elegan.rules.two_player import TwoPlayer
 
@@ -13,12 +14,12 @@ def recipe(
     *,
     latent: int = 100,
     hidden: int = 256,
-    objective: str = "non_saturating",
+    objective: ObjectiveName = "non_saturating",
     discriminator_steps: int = 1,
     lr: float = 2e-4,
     discriminator_lr: float = 2e-4,
     batch: int = 128,
-    steps: int = 20_000,
+    steps: int = 40_000,
     average_half_life: float = 10_000.0,
 ) -> Recipe:
     """Fully connected networks: noise -> hidden -> pixels, and back to one logit. Labels are not used."""

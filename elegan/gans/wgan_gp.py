@@ -5,8 +5,7 @@ from __future__ import annotations
 from elegan.game import Adam, Preset, Recipe, Spec
 from elegan.losses.objectives import OBJECTIVES
 from elegan.losses.penalties import Penalty, gradient_penalty
-from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
-from elegan.rules.two_player import TwoPlayer
+from elegan.rules.convolutional import convolutional_game
 
 
 def recipe(
@@ -24,20 +23,17 @@ def recipe(
 ) -> Recipe:
     """Five critic steps for each generator step. Told the class where there is one, as in cgan."""
 
-    def build() -> TwoPlayer:
-        return TwoPlayer(
-            spec,
-            DCGANGenerator(spec.shape, latent=latent, width=width, num_classes=spec.num_classes),
-            # No batch norm: the penalty is on each sample's own gradient (section 4 of the paper).
-            DCGANDiscriminator(spec.shape, width=width, num_classes=spec.num_classes, norm="none"),
-            OBJECTIVES["wasserstein"],
-            latent=latent,
-            discriminator_steps=discriminator_steps,
-            penalty=Penalty(gradient_penalty, penalty_weight),
-        )
-
+    game = convolutional_game(
+        spec,
+        OBJECTIVES["wasserstein"],
+        latent=latent,
+        width=width,
+        discriminator_norm="none",  # the penalty is on each sample's own gradient (section 4 of the paper)
+        discriminator_steps=discriminator_steps,
+        penalty=Penalty(gradient_penalty, penalty_weight),
+    )
     optimizers = {"generator": Adam(lr, (0.0, 0.9)), "discriminator": Adam(discriminator_lr, (0.0, 0.9))}
-    return Recipe(build, optimizers, batch, steps, average_half_life, uses_labels=True)
+    return Recipe(game, optimizers, batch, steps, average_half_life, uses_labels=True)
 
 
 PRESETS: dict[str, Preset] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -48,7 +49,8 @@ def against_critic(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
-OBJECTIVES = {
+ObjectiveName = Literal["minimax", "non_saturating", "wasserstein"]
+OBJECTIVES: dict[str, Objective] = {
     "minimax": Objective(cross_entropy, saturating),
     "non_saturating": Objective(cross_entropy, non_saturating),
     "wasserstein": Objective(critic, against_critic, probability=False),

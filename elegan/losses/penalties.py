@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from elegan.errors import OptionError, nearest
-from elegan.game import Randomness
+from elegan.randomness import Randomness
 
 Score = Callable[[Tensor], Tensor]
 
@@ -52,6 +53,7 @@ class Penalty:
         return self.weight * self.interval * self.value(score, real, fake, random)
 
 
+PenaltyName = Literal["none", "gradient_penalty", "r1"]
 PENALTIES = {"gradient_penalty": gradient_penalty, "r1": r1}
 
 

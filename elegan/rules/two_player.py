@@ -8,9 +8,11 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from elegan.game import GAN, Batch, Move, Randomness, Spec, turn
+from elegan.game import GAN, Batch, Move, Spec
+from elegan.learning import turn
 from elegan.losses.objectives import Objective
 from elegan.losses.penalties import Penalty
+from elegan.randomness import Randomness
 
 
 class TwoPlayer(GAN):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +17,16 @@ from elegan.data import ImageData, open_data, prepare
 from elegan.data.batches import Batches
 from elegan.engine.loop import Listener
 from elegan.engine.run import read_mapping, run_name
-from elegan.engine.turns import Settings, prepare_networks
-from elegan.errors import OptionError, RunError, nearest
-from elegan.game import GAN, Recipe, Spec, key
-from elegan.tasks.recipes import RecipeModule, convert, file_digest, find_recipe
+from elegan.engine.turns import Settings
+from elegan.errors import EleganError, OptionError, RunError, nearest
+from elegan.game import GAN, Recipe, Spec
+from elegan.learning import prepare_networks
+from elegan.randomness import key, layer_randomness
+from elegan.tasks.recipes import RecipeModule, convert, dashed, file_digest, find_recipe
 
-UNNAMED = ("steps", "minutes", "device")
-"""Options that do not make another run: it can be made longer, or go on elsewhere."""
+UNNAMED = ("data", "model", "preset", "steps", "device")
+"""Options that do not make another run by themselves: it can be made longer, or go on elsewhere; data and model are
+named by what they are."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +68,27 @@ class Job:
 
     @property
     def name(self) -> str:
-        """The run's name: the same for the same options and the same model file."""
-        named = {name: value for name, value in self.config.items() if name not in UNNAMED}
-        return run_name(self.found.name, self.data.name, {**named, "file": file_digest(self.options.model)})
+        """The run's name: the same for the same data, model and options, however they are spelled.
+
+        Only what differs from the defaults counts, so that an option added later does not rename every run.
+        """
+        defaults = {**dataclasses.asdict(TrainOptions(data="")), **{name: option.default for name, option in self.found.parameters.items()}}
+        changed = {name: value for name, value in self.config.items() if name not in UNNAMED and value != defaults[name]}
+        where = self.options.data
+        data = str(Path(where).resolve()) if Path(where).exists() else where
+        return run_name(self.found.name, self.data.name, {**changed, "data": data, "file": file_digest(self.options.model)})
 
     def build(self) -> GAN:
         """The networks, initialised by the seed, on the device, in training mode."""
-        torch.manual_seed(key(self.options.seed, "weights"))
-        gan = self.recipe.build().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with layer_randomness(key(self.options.seed, "weights"), torch.device("cpu")), blamed(self.options.model):
+            gan = self.recipe.build()
+        gan.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         prepare_networks(gan)
         if self.options.compile:
             for networks in gan.players.values():
                 for network in networks:
                     network.compile()
-        return gan  # type: ignore[no-any-return]
+        return gan
 
     def batches(self) -> Batches:
         return Batches(self.data, batch=self.recipe.batch, seed=self.options.seed, mirror=self.options.mirror, device=self.device)
@@ -88,15 +101,8 @@ class Job:
         return find_device(self.options.device)
 
 
-TRAIN_FLAGS = {field.name for field in dataclasses.fields(TrainOptions)} | {
-    "config",
-    "minutes",
-    "save_every",
-    "keep",
-    "out",
-    "new",
-    "strict",
-}
+OTHER_FLAGS = {"config", "minutes", "save_every", "keep", "out", "new", "strict"}
+TRAIN_FLAGS = OTHER_FLAGS | {field.name for field in dataclasses.fields(TrainOptions)}
 
 
 def make_job(asked: Mapping[str, Any], *, strict: bool, listener: Listener) -> Job:
@@ -114,10 +120,12 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, listener: Listener) -> J
     found = choose_model(own, data, notes)
     preset = found.preset_for(data.spec) if own.preset == "auto" else own.preset
     if preset != "none":
-        notes.append(f"Preset {preset} of {found.name}.")
+        notes.append(f"Preset {preset} of {found.name}, made for images of this size; --preset none does without.")
     own = dataclasses.replace(own, model=own.model if own.model.endswith(".py") else found.name, preset=preset)
+    steps = None if "steps" in found.parameters else other.pop("steps", None)
     recipe_options = found.resolve(preset, other, TRAIN_FLAGS)
     recipe = found.make(data.spec, recipe_options)
+    recipe = recipe if steps is None else dataclasses.replace(recipe, steps=convert("steps", steps, int))
     check(own, recipe)
     notes += label_note(found.name, recipe, data)
     for note in notes:
@@ -139,7 +147,8 @@ def choose_model(own: TrainOptions, data: ImageData, notes: list[str]) -> Recipe
     if own.model != "auto":
         return find_recipe(own.model)
     classes = data.spec.num_classes
-    name, reason = ("cgan", f"the data has {classes} classes") if classes else ("dcgan", "the data has no labels")
+    labels = "only one class" if classes else "no labels"
+    name, reason = ("cgan", f"the data has {classes} classes") if classes > 1 else ("dcgan", f"the data has {labels}")
     notes.append(f"Model {name}, because {reason}. Choose another with --model; `elegan recipes` lists them.")
     return find_recipe(name)
 
@@ -152,24 +161,29 @@ def label_note(model: str, recipe: Recipe, data: ImageData) -> list[str]:
     return []
 
 
-def parse_size(size: str) -> tuple[int, int] | None:
-    """ "64" -> (64, 64); "64x96" -> height 64, width 96; "auto" -> None."""
+def parse_size(size: str | int | tuple[int, int]) -> tuple[int, int] | None:
+    """64 or "64" -> (64, 64); "64x96" or (64, 96) -> height 64, width 96; "auto" -> None."""
     if size == "auto":
         return None
+    size = "x".join(map(str, size)) if isinstance(size, tuple) else str(size)
     sides = size.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() for side in sides):
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise OptionError(f"--size: got {size!r}, expected one number such as 64, or height x width such as 64x96.")
     return int(sides[0]), int(sides[-1])
 
 
 def check(options: TrainOptions, recipe: Recipe) -> None:
     """OptionError for values that could only fail later."""
+    if recipe.steps < 1 or recipe.batch < 1:
+        raise OptionError(f"--steps and --batch count from 1; got {recipe.steps} and {recipe.batch}.")
     if options.accumulate < 1 or recipe.batch % options.accumulate:
         raise OptionError(f"--accumulate: {options.accumulate} micro-batches do not divide a batch of {recipe.batch}.")
     if options.precision not in (choices := ("auto", "fp32", "bf16")):
         raise OptionError(f"--precision: got {options.precision!r}. {nearest(options.precision, choices)}")
-    if options.clip < 0:
+    if not options.clip >= 0:
         raise OptionError(f"--clip: got {options.clip}; a length is at least 0.")
+    if options.compile and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+        raise OptionError("--compile needs a C++ compiler (g++ or clang++), and there is none on the path. Train without it.")
 
 
 def find_device(name: str) -> torch.device:
@@ -186,13 +200,48 @@ def find_device(name: str) -> torch.device:
 
 def gather(config: str | None, given: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> dict[str, Any]:
     """What was asked: the configuration file's values, then those given beside it."""
-    asked = read_config(Path(config)) if config else {}
     given = {name: value for name, value in given.items() if value is not None}
-    return {**asked, **given, **{name.replace("-", "_"): value for name, value in recipe_options.items()}}
+    if isinstance(given.get("size"), tuple):
+        given["size"] = "{}x{}".format(*given["size"])
+    given |= {name.replace("-", "_"): value for name, value in recipe_options.items()}
+    return {**(read_config(Path(config), "model" in given) if config else {}), **given}
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, model_given: bool) -> dict[str, Any]:
+    """The options in a file; OptionError for flags that a file cannot hold, and for a model's code that nobody named."""
     try:
-        return {str(name).replace("-", "_"): value for name, value in read_mapping(path).items()}
+        asked = {str(name).replace("-", "_"): value for name, value in read_mapping(path).items()}
     except RunError as error:
         raise OptionError(f"--config: {error}") from error
+    for name in asked:
+        if name in OTHER_FLAGS:
+            raise OptionError(f"--config: {path} holds {name}, which is for the command line: give it as --{dashed(name)}.")
+    model = str(asked.get("model", ""))
+    if model.endswith(".py") and not model_given:
+        # The file may have come with a stranger's run; what it names is run as code.
+        raise OptionError(f"--config: {path} names the model {model}. Give it with --model too, if you trust that file.")
+    return asked
+
+
+@contextmanager
+def blamed(model: str) -> Iterator[None]:
+    """An error in a model's file of one's own is reported as one of that file."""
+    try:
+        yield
+    except EleganError:
+        raise
+    except Exception as error:
+        if not model.endswith(".py"):
+            raise
+        raise OptionError(f"{model}: build() raised {type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """RunError with a way out where memory ends."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise RunError("there is not enough memory. Try --accumulate 2, or a smaller --batch, --size or --width.") from error

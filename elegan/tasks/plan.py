@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from elegan.engine.loop import Listener
-
 
 @dataclass(frozen=True)
 class Plan:
     """The resolved options, the data, the networks' sizes, memory in bytes and time in seconds of a training."""
 
     options: dict[str, Any]
+    notes: list[str]
     run: str
-    data: list[str]
+    steps: int
+    batch: int
     parameters: dict[str, int]
     device: str
     precision: str
@@ -27,20 +27,20 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        return self.seconds_per_step * int(self.options["steps"])
+        return self.seconds_per_step * self.steps
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "seconds": self.seconds}
 
     def lines(self) -> list[str]:
-        steps, rate = int(self.options["steps"]), int(self.options["batch"]) / self.seconds_per_step
+        rate = self.batch / self.seconds_per_step
         return [
-            *self.data,
+            *self.notes,
             "Options (a file of such lines can be given back with --config):",
             *(f"  {name}: {value}" for name, value in self.options.items()),
             "Networks: " + ", ".join(f"{name} {count:,} weights" for name, count in self.parameters.items()),
             f"Runs on {self.device} in {self.precision}, with about {self.memory / 2**20:,.0f} MiB of memory.",
-            f"{steps:,} steps take about {duration(self.seconds)} ({rate:,.0f} images/s), into {self.run}",
+            f"{self.steps:,} steps take about {duration(self.seconds)} ({rate:,.0f} images/s), into {self.run}",
             "Dry run: nothing was trained.",
         ]
 
@@ -54,25 +54,37 @@ def plan(
     out: str = "runs",
     new: bool = False,
     strict: bool = False,
-    listener: Listener | None = None,
+    save_every: int | None = None,
+    keep: int = 3,
     **options: Any,
 ) -> Plan:
-    """What `train` with the same arguments would do. It plays a few rounds on copies to know the time and the memory."""
-    from elegan.engine.loop import Listener as Silent
+    """What `train` with the same arguments would do. It plays a few rounds to know the time and the memory, and keeps nothing;
+    `save_every` and `keep` are taken so that the arguments can be the same, and make no difference.
+    """
+    from elegan.engine.loop import Listener
     from elegan.engine.measure import seconds_per_round
-    from elegan.tasks.job import gather, make_job
-    from elegan.tasks.train import check_minutes, choose_precision, choose_run
+    from elegan.tasks.job import enough_memory, gather, make_job
+    from elegan.tasks.train import check_minutes, choose_precision, choose_run, target_of_resumed
 
     check_minutes(minutes, steps)
-    job = make_job(gather(config, {"data": data, "steps": steps}, options), strict=strict, listener=listener or Silent())
-    precision, _ = choose_precision(job)
-    gan = job.build()
-    seconds = seconds_per_round(gan, job.recipe.optimizers, job.settings(precision), job.batches().at)
+    notes: list[str] = []
+    asked = gather(config, {"data": data, "steps": steps}, options)
+    job = make_job(asked, strict=strict, listener=Listener(message=notes.append))
+    run = choose_run(job, Path(out), new)
+    with enough_memory():
+        precision = str(run.record["precision"]) if run.exists() else choose_precision(job)[0]
+        gan = job.build()
+        seconds = seconds_per_round(gan, job.recipe.optimizers, job.settings(precision), job.batches().at)
     total = job.recipe.steps if minutes is None else max(1, int(minutes * 60 / seconds))
+    if run.exists():
+        total = target_of_resumed(job, run, "steps" in asked, minutes)
+        notes.append(f"{run.path} is there already, at step {run.step:,}: it would go on from there. --new starts another.")
     return Plan(
         options={**job.config, "steps": total},
-        run=str(choose_run(job, Path(out), new).path),
-        data=describe(job.data.name, len(job.data), job.spec.shape, job.spec.classes),
+        notes=[describe(job.data.name, len(job.data), job.spec.shape, job.spec.classes), *notes],
+        run=str(run.path),
+        steps=total,
+        batch=job.recipe.batch,
         parameters={name: sum(p.numel() for network in networks for p in network.parameters()) for name, networks in gan.players.items()},
         device=str(job.device),
         precision=precision,
@@ -81,10 +93,11 @@ def plan(
     )
 
 
-def describe(name: str, count: int, shape: tuple[int, int, int], classes: tuple[str, ...]) -> list[str]:
+def describe(name: str, count: int, shape: tuple[int, int, int], classes: tuple[str, ...]) -> str:
     channels, height, width = shape
     shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
-    return [f"Data: {name}, {count:,} images of {height}x{width}, {channels} channels, " + (f"classes {shown}" if classes else "no labels")]
+    labels = f"{len(classes)} classes: {shown}" if classes else "no labels"
+    return f"Data: {name}, {count:,} images of {height}x{width}, {'grey' if channels == 1 else f'{channels} channels'}, {labels}"
 
 
 def memory_used(device: torch.device) -> int:

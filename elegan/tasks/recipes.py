@@ -6,20 +6,27 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from elegan import gans
-from elegan.errors import OptionError, nearest
+from elegan.errors import EleganError, OptionError, nearest
 
 if TYPE_CHECKING:
     from elegan.game import Preset, Recipe, Spec
 
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+EXPECTED = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+"""The types an option can have, and their names in a message."""
+
+LARGEST = 2**63
+COMMAND_LINE_FLAGS = {"listener", "options", "dry_run", "json", "debug", "help"}
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,21 @@ class RecipeModule:
 
     @property
     def types(self) -> dict[str, Any]:
-        return typing.get_type_hints(self.module.recipe)
+        """The type of each option. What else the signature names is not looked up: it may be there for type checkers only."""
+        annotations = {name: parameter.annotation for name, parameter in self.parameters.items()}
+        names = getattr(inspect.unwrap(self.module.recipe), "__globals__", vars(self.module))
+        return typing.get_type_hints(types.SimpleNamespace(__annotations__=annotations), names)
+
+    @property
+    def where(self) -> str:
+        """The file, for messages."""
+        return str(getattr(self.module, "__file__", None) or self.name)
 
     def preset_for(self, spec: Spec) -> str:
-        """The preset made for images of this size; "none" if there is none."""
+        """The preset made for images of this size; "none" if there is none. One without sides is never chosen so."""
         side = min(spec.height, spec.width)
-        fitting = [name for name, preset in self.presets.items() if preset.sides[0] <= side <= preset.sides[1]]
-        return fitting[0] if fitting else "none"
+        fits = [name for name, preset in self.presets.items() if preset.sides is not None and preset.sides[0] <= side <= preset.sides[1]]
+        return fits[0] if fits else "none"
 
     def resolve(self, preset: str, given: Mapping[str, object], other_flags: Iterable[str] = ()) -> dict[str, Any]:
         """All options: the signature's defaults, then the preset's, then what was given, as the types ask.
@@ -60,20 +75,30 @@ class RecipeModule:
         """
         if preset != "none" and preset not in self.presets:
             raise OptionError(f"--preset: {self.name} has no preset {preset!r}. {nearest(preset, [*self.presets, 'none'])}")
-        known = self.parameters
+        known, kinds = self.parameters, self.types
         for name in given:
             if name not in known:
                 meant = nearest(dashed(name), map(dashed, {*known, *other_flags}))
                 raise OptionError(f"{self.name} has no option --{dashed(name)}. {meant}")
         defaults = {name: parameter.default for name, parameter in known.items()}
         chosen = dict(self.presets[preset].options) if preset != "none" else {}
-        typed = {name: convert(name, value, self.types[name]) for name, value in given.items()}
+        typed = {name: convert(name, value, kinds[name]) for name, value in {**chosen, **given}.items()}
         for name, value in typed.items():
             check_range(name, value, defaults[name])
-        return {**defaults, **chosen, **typed}
+        return {**defaults, **typed}
 
     def make(self, spec: Spec, options: Mapping[str, Any]) -> Recipe:
-        recipe: Recipe = self.module.recipe(spec, **options)
+        """The recipe for data like this. OptionError if the file's own code fails or makes something else."""
+        from elegan.game import Recipe
+
+        try:
+            recipe = self.module.recipe(spec, **options)
+        except EleganError:
+            raise
+        except Exception as error:
+            raise OptionError(f"{self.where}: recipe(...) raised {type(error).__name__}: {error}") from error
+        if not isinstance(recipe, Recipe):
+            raise OptionError(f"{self.where}: recipe(...) returned {type(recipe).__name__}, expected a Recipe of elegan.")
         return recipe
 
 
@@ -87,19 +112,93 @@ def find_recipe(name: str) -> RecipeModule:
 
 
 def load_file(path: Path) -> RecipeModule:
+    """The variant in a file of one's own; OptionError, naming the file, for all that is wrong with it."""
     if not path.is_file():
         raise OptionError(f"--model: there is no file {path}.")
-    specification = importlib.util.spec_from_file_location(f"elegan_model_{path.stem}", path)
+    found = RecipeModule(path.stem, run_file(path))
+    if not callable(getattr(found.module, "recipe", None)):
+        raise OptionError(f"--model: {path} has no function recipe(spec, *, ...) -> Recipe.")
+    check_signature(found)
+    return found
+
+
+def run_file(path: Path) -> types.ModuleType:
+    """The file as a module, which is in `sys.modules` before it runs: its dataclasses look themselves up there."""
+    name = f"elegan_model_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
     assert specification is not None
     assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
+    module, before = importlib.util.module_from_spec(specification), sys.modules.get(name)
+    sys.modules[name] = module
     try:
         specification.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        if before is not None:
+            sys.modules[name] = before
         raise OptionError(f"--model: {path} could not be loaded: {type(error).__name__}: {error}") from error
-    if not callable(getattr(module, "recipe", None)):
-        raise OptionError(f"--model: {path} has no function recipe(spec, *, ...) -> Recipe.")
-    return RecipeModule(path.stem, module)
+    return module
+
+
+def check_signature(found: RecipeModule, flags: Collection[str] | None = None) -> None:
+    """OptionError if the options of a file's `recipe` could not be given: each is keyword-only, with a default and a type
+    that words can be turned into, and under a name that is no flag of training (`flags`; by default those of `train`)."""
+    from elegan.tasks.job import TRAIN_FLAGS
+
+    taken = {*(TRAIN_FLAGS if flags is None else flags), *COMMAND_LINE_FLAGS}
+    try:
+        first = next(iter(inspect.signature(found.module.recipe).parameters.values()), None)
+        kinds = found.types
+    except Exception as error:  # annotations are code
+        raise OptionError(f"{found.where}: the signature of recipe cannot be read: {type(error).__name__}: {error}") from error
+    if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
+        raise OptionError(f"{found.where}: recipe takes no spec, expected recipe(spec, *, ...).")
+    for name, parameter in found.parameters.items():
+        if problem := problem_of(parameter, kinds.get(name), taken):
+            raise OptionError(f"{found.where}: option {name} of recipe {problem}")
+    check_presets(found, kinds)
+
+
+def problem_of(parameter: inspect.Parameter, kind: Any, flags: Collection[str]) -> str:
+    """What is wrong with an option in a signature, as the end of a sentence; empty if nothing is."""
+    if parameter.kind is not parameter.KEYWORD_ONLY:
+        return "is not keyword-only, expected recipe(spec, *, ...) and each option by its name."
+    if parameter.name in flags:
+        return "has the name of a flag of `elegan train`. Give it another name."
+    if parameter.default is parameter.empty:
+        return "has no default. Give it one."
+    if parameter.annotation is parameter.empty:
+        return "has no type. Annotate it with int, float, bool, str, Literal[...] of such, or one of these | None."
+    if not is_option_type(kind):
+        return f"has the type {type_name(kind)}, expected int, float, bool, str, Literal[...] of such, or one of these | None."
+    try:
+        convert(parameter.name, parameter.default, kind)
+    except OptionError:
+        return f"has the default {shown(parameter.default)}, which is no {type_name(kind)}."
+    return ""
+
+
+def is_option_type(kind: Any) -> bool:
+    inner = without_none(kind)
+    if typing.get_origin(inner) is Literal:
+        return all(type(choice) in (str, int, bool) for choice in typing.get_args(inner))
+    return any(inner is known for known in EXPECTED)
+
+
+def check_presets(found: RecipeModule, kinds: Mapping[str, Any]) -> None:
+    """OptionError if a preset holds what is no option of the file's `recipe`, or no value of it."""
+    from elegan.game import Preset
+
+    if not isinstance(found.presets, Mapping) or not all(isinstance(preset, Preset) for preset in found.presets.values()):
+        raise OptionError(f"{found.where}: PRESETS is no table of presets, expected {{'name': Preset({{...}}), ...}}.")
+    for name, preset in found.presets.items():
+        for option, value in preset.options.items():
+            if option not in kinds:
+                raise OptionError(f"{found.where}: preset {name} sets {option}, which is no option. {nearest(str(option), kinds)}")
+            try:
+                convert(option, value, kinds[option])
+            except OptionError as error:
+                raise OptionError(f"{found.where}: preset {name}: {error}") from error
 
 
 def file_digest(name: str) -> str:
@@ -108,19 +207,62 @@ def file_digest(name: str) -> str:
 
 
 def convert(name: str, value: object, kind: Any) -> Any:
-    """`value`, often a word from the command line, as the type `kind`; OptionError if it is none."""
-    if typing.get_origin(kind) is Literal:
-        choices = typing.get_args(kind)
-        if value not in choices:
-            raise OptionError(f"--{dashed(name)}: got {value!r}. {nearest(str(value), map(str, choices))}")
-        return value
-    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
+    """`value`, often a word from the command line or from YAML, as the type `kind`; OptionError if it is none.
+
+    kind: int, float, bool, str, a Literal, or one of these | None, for which the words none and null are None.
+    """
+    inner = without_none(kind)
+    choices = typing.get_args(inner) if typing.get_origin(inner) is Literal else ()
+    if inner is not kind and (value is None or (isinstance(value, str) and value.lower() in ("none", "null") and value not in choices)):
+        return None
+    if choices:
+        return choice_of(name, value, choices)
     try:
-        return WORDS[str(value).lower()] if kind is bool else number(value, kind)
-    except (ValueError, KeyError, TypeError) as error:
-        expected = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, getattr(kind, "__name__", str(kind)))
-        raise OptionError(f"--{dashed(name)}: got {value!r}, expected {expected}.") from error
+        return scalar(value, inner)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        expected = EXPECTED.get(inner, type_name(inner)) + ("" if inner is kind else " or none")
+        raise OptionError(f"--{dashed(name)}: got {shown(value)}, expected {expected}.") from error
+
+
+def without_none(kind: Any) -> Any:
+    """X for `X | None`; any other type as it is."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
+    kept = [part for part in typing.get_args(kind) if part is not type(None)]
+    return kept[0] if len(kept) == 1 else kind
+
+
+def choice_of(name: str, value: object, choices: tuple[Any, ...]) -> Any:
+    """The choice that `value` is or spells: "2" is 2 where 2 is a choice."""
+    for choice in choices:
+        if type(value) is type(choice) and value == choice:
+            return choice
+    for choice in choices:
+        with suppress(ValueError, KeyError, TypeError, OverflowError):
+            if scalar(value, type(choice)) == choice:
+                return choice
+    meant = nearest(value if isinstance(value, str) else "", map(str, choices))
+    raise OptionError(f"--{dashed(name)}: got {shown(value)}. {meant}")
+
+
+def scalar(value: object, kind: Any) -> Any:
+    """`value` as a bool, int, float or str; an error of Python's own if it is none."""
+    if value is None or (isinstance(value, Collection) and not isinstance(value, str)):
+        raise TypeError
+    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return within(value) if kind is int else value
+    if kind is bool:
+        return WORDS[str(value).lower()]
+    return number(value, kind) if kind in (int, float) else kind(value)
+
+
+def shown(value: object) -> str:
+    """`value` as a message can hold it, however large it is."""
+    if isinstance(value, str) and len(value) <= 100:
+        return repr(value)
+    from elegan.engine.run import shown as shortened
+
+    return shortened(value)
 
 
 def check_range(name: str, value: object, default: object) -> None:
@@ -132,11 +274,22 @@ def check_range(name: str, value: object, default: object) -> None:
         raise OptionError(f"--{dashed(name)}: got {value}, expected at least {least}.")
 
 
-def number(value: object, kind: Any) -> Any:
-    """1e3 is a whole number; 1.5 is not."""
-    if kind is int and not float(str(value)).is_integer():
+def number(value: object, kind: Callable[[Any], Any]) -> Any:
+    """1e3 is a whole number; 1.5 is not. Digits are read as they are: as a float, a large one would be another."""
+    if kind is float:
+        return float(str(value))
+    with suppress(ValueError):
+        return within(int(str(value)))
+    if not float(str(value)).is_integer():
         raise ValueError
-    return kind(float(str(value))) if kind in (int, float) else kind(value)
+    return within(int(float(str(value))))
+
+
+def within(value: Any) -> Any:
+    """A whole number that 64 bits can hold; ValueError for others."""
+    if not -LARGEST <= value < LARGEST:
+        raise ValueError
+    return value
 
 
 def dashed(name: str) -> str:
@@ -145,10 +298,12 @@ def dashed(name: str) -> str:
 
 @dataclass(frozen=True)
 class RecipeSummary:
-    """A variant as `elegan recipes` shows it: name, one line, options with type and default, presets."""
+    """A variant as `elegan recipes` shows it: name, one line, what `recipe` says of itself, options with type and default,
+    presets."""
 
     name: str
     summary: str
+    explanation: str
     options: dict[str, tuple[str, Any]]
     presets: dict[str, Preset]
 
@@ -156,22 +311,34 @@ class RecipeSummary:
         return {**vars(self), "presets": {name: vars(preset) for name, preset in self.presets.items()}}
 
     def lines(self) -> list[str]:
-        text = [f"{self.name}: {self.summary}", "", "Options:"]
-        text += [f"  --{dashed(name):<22} {kind:<8} default {default}" for name, (kind, default) in self.options.items()]
+        text = [f"{self.name}: {self.summary}", *(["", self.explanation] if self.explanation else []), "", "Options:"]
+        text += [f"  --{dashed(name):<22} {kind:<8} default {spelled(default)}" for name, (kind, default) in self.options.items()]
         for name, preset in self.presets.items():
-            text += ["", f"Preset {name}: " + " ".join(f"--{dashed(key)} {value}" for key, value in preset.options.items())]
+            text += ["", f"Preset {name}: " + " ".join(f"--{dashed(key)} {spelled(value)}" for key, value in preset.options.items())]
             text += [f"  {word}: {said}" for word in ("command", "cost", "score") if (said := getattr(preset, word))]
         return text
 
 
+def spelled(value: object) -> str:
+    """A value as one types it: true, none, 0.5."""
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def summarise(name: str) -> RecipeSummary:
     found = find_recipe(name)
-    options = {key: (type_name(found.types[key]), parameter.default) for key, parameter in found.parameters.items()}
-    return RecipeSummary(found.name, found.summary, options, found.presets)
+    kinds = found.types
+    options = {key: (type_name(kinds[key]), parameter.default) for key, parameter in found.parameters.items()}
+    explanation = " ".join((inspect.getdoc(found.module.recipe) or "").split("\n\n")[0].split())
+    return RecipeSummary(found.name, found.summary, explanation, options, found.presets)
 
 
 def type_name(kind: Any) -> str:
-    return "|".join(map(str, typing.get_args(kind))) if typing.get_origin(kind) is Literal else getattr(kind, "__name__", str(kind))
+    """int, "batch|none" for a Literal, "int|none" for int | None."""
+    if (inner := without_none(kind)) is not kind:
+        return f"{type_name(inner)}|none"
+    if typing.get_origin(kind) is Literal:
+        return "|".join(map(spelled, typing.get_args(kind)))
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
 
 
 def recipes(name: str | None = None) -> list[RecipeSummary]:

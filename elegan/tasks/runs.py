@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from elegan.engine.run import Run
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run: its folder, model and data, the steps saved and asked for, seconds of training, the latest readings."""
+    """A run: its folder, model and data, the steps saved and asked for, seconds of training, the latest readings.
+
+    problem: why the run cannot be read, if it cannot; then only `path` and `step` say something.
+    """
 
     path: str
     model: str
@@ -17,6 +23,7 @@ class RunSummary:
     steps: int
     seconds: float
     readings: dict[str, float]
+    problem: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return vars(self)
@@ -24,6 +31,8 @@ class RunSummary:
     def lines(self) -> list[str]:
         from elegan.tasks.plan import duration
 
+        if self.problem:
+            return [f"{self.path}", f"  damaged: {self.problem}"]
         state = "complete" if self.step >= self.steps else "stopped" if self.step else "not saved yet"
         shown = ", ".join(f"{name} {value:.3g}" for name, value in self.readings.items() if name.endswith(("loss", "probability", "score")))
         return [
@@ -34,7 +43,7 @@ class RunSummary:
 
 
 def runs(out: str = "runs") -> list[RunSummary]:
-    """The runs in folder OUT, the newest first.
+    """The runs in folder OUT, the newest first; one that cannot be read is listed with the reason.
 
     Parameters
     ----------
@@ -42,16 +51,18 @@ def runs(out: str = "runs") -> list[RunSummary]:
         The folder for runs.
     """
     from elegan.engine.run import list_runs
+
+    return [summarise(run) for run in list_runs(out)]
+
+
+def summarise(run: Run) -> RunSummary:
     from elegan.errors import RunError
 
-    summaries = []
-    for run in list_runs(out):
-        try:
-            config, record, log = run.config, run.record, run.log
-        except RunError:
-            continue  # a folder that a kill left half made
-        last = log[-1] if log else {}
-        readings = {name: value for name, value in last.items() if name not in ("step", "images", "seconds", "images_per_second")}
-        model, data, steps = str(config["model"]), str(record["data"]["name"]), int(config["steps"])
-        summaries.append(RunSummary(str(run.path), model, data, run.step, steps, last.get("seconds", 0.0), readings))
-    return summaries
+    try:
+        config, record, log = run.config, run.record, run.log
+    except RunError as error:
+        return RunSummary(str(run.path), "", "", run.step, 0, 0.0, {}, str(error))
+    last = log[-1] if log else {}
+    readings = {name: value for name, value in last.items() if name not in ("step", "images", "seconds", "images_per_second")}
+    seconds = last.get("seconds", 0.0)
+    return RunSummary(str(run.path), config["model"], record["data"]["name"], run.step, config["steps"], seconds, readings)

@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import operator
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from elegan.errors import OptionError, RunError, nearest
 
 if TYPE_CHECKING:
     import torch
 
-    from elegan.game import GAN, Spec
+    from elegan.engine.average import Average
+    from elegan.engine.loop import Listener
+    from elegan.engine.run import Run
+    from elegan.game import GAN, Recipe, Spec
     from elegan.pictures import Pixels
 
 CHUNK = 64
 """Samples are made so many at a time, always: the same numbers then go through the same arithmetic for each seed."""
 
+MOST_SEEDS = 1_000_000
+"""At one time: the pictures are in memory together."""
+
+RANGE = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?")
+OTHER_PICTURES = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"}
+
 
 @dataclass(frozen=True)
 class Model:
-    """A trained generator, ready to make samples."""
+    """A trained generator, ready to make samples. notes: what a person should know of how it was found."""
 
     gan: GAN
     step: int
+    notes: tuple[str, ...] = ()
 
     @property
     def spec(self) -> Spec:
         return self.gan.spec
 
     def sample(self, seeds: str | int | Iterable[int], class_: str | int | None = None) -> Pixels:
-        """uint8 (n, h, w, c): one picture for each seed ("0-35", "1,2,5-10", a number, or numbers).
+        """uint8 (n, h, w, c): one picture for each seed ("0-35", "1,2,5-10", a number, or numbers; an array or a tensor too).
 
         Seed i is always the same picture. Without `class_` seed i is of class i modulo the number of classes.
         Raises OptionError for seeds or a class that cannot be understood.
@@ -45,110 +60,217 @@ class Model:
 
     def classes_of(self, seeds: tuple[int, ...], class_: str | int | None) -> tuple[int, ...]:
         """The class number of each seed; all 0 without classes."""
-        names = self.spec.classes
         if class_ is None:
+            names = self.spec.classes
             return tuple(seed % len(names) if names else 0 for seed in seeds)
+        return (self.class_number(class_),) * len(seeds)
+
+    def class_number(self, class_: str | int) -> int:
+        """The class of this name. A number is a position too, where no class has a number for its name."""
+        names, asked = self.spec.classes, str(class_)
         if not names:
             raise OptionError(f"--class {class_}: this model knows no classes, because it was trained without labels.")
-        if str(class_) in names:
-            return (names.index(str(class_)),) * len(seeds)
-        if str(class_).isdigit() and int(class_) < len(names):
-            return (int(class_),) * len(seeds)
-        raise OptionError(f"--class: there is no class {class_!r}. {nearest(str(class_), names)}")
+        if asked in names:
+            return names.index(asked)
+        if not re.fullmatch("[0-9]{1,9}", asked):
+            raise OptionError(f"--class: there is no class {class_!r}. {nearest(asked, names)}")
+        if any(name.isdecimal() for name in names):
+            raise OptionError(
+                f"--class: there is no class named {asked}; with numbers for names, only names count. {nearest(asked, names)}"
+            )
+        if int(asked) >= len(names):
+            raise OptionError(f"--class: there is no class {class_!r}, expected a name, or a position from 0 to {len(names) - 1}.")
+        return int(asked)
 
     def chunk(self, seeds: tuple[int, ...], classes: tuple[int, ...]) -> Pixels:
         import torch
 
         from elegan.engine.average import sampling
-        from elegan.game import SeedRandomness
         from elegan.pictures import to_pixels
+        from elegan.randomness import SeedRandomness, key, layer_randomness
 
         device = next(self.gan.parameters()).device
         padding = CHUNK - len(seeds)
         condition = torch.tensor([*classes, *[0] * padding], device=device) if self.spec.classes else None
-        with sampling(self.gan) as gan:
+        with sampling(self.gan) as gan, layer_randomness(key(*seeds, "layers"), device):
             samples = gan.sample(SeedRandomness((*seeds, *[0] * padding), device), condition)
         return to_pixels(samples[: len(seeds)])
 
 
 def parse_seeds(seeds: str | int | Iterable[int]) -> tuple[int, ...]:
-    """ "0-3" -> (0, 1, 2, 3); "1,2,5-7" -> (1, 2, 5, 6, 7). OptionError for anything else."""
-    if isinstance(seeds, int):
-        return (seeds,)
-    if not isinstance(seeds, str):
-        return tuple(seeds)
-    numbers: list[int] = []
-    for part in seeds.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
-            raise OptionError(f"--seeds: got {seeds!r}, expected numbers and ranges such as 0-35 or 1,2,5-10.")
-        numbers += range(int(first), int(last or first) + 1)
-    return tuple(numbers)
+    """ "0-3" -> (0, 1, 2, 3); "1,2,5-7" -> (1, 2, 5, 6, 7); a whole number, or an array, a tensor, a range of such, as it is.
+
+    OptionError for anything else, for none at all, and for seeds outside 0 to 2**63 - 1.
+    """
+    try:
+        found = parse_ranges(seeds) if isinstance(seeds, str) else whole_numbers(seeds)
+        numbers = tuple(islice(found, MOST_SEEDS + 1))
+    except (TypeError, ValueError) as error:
+        said = repr(seeds[:100]) if isinstance(seeds, str) else f"{type(seeds).__name__} that is not made of whole numbers"
+        raise OptionError(f"--seeds: got {said}, expected numbers and ranges such as 0-35 or 1,2,5-10.") from error
+    if len(numbers) > MOST_SEEDS:
+        raise OptionError(f"--seeds: got more than {MOST_SEEDS:,} seeds. Make them in parts.")
+    if not numbers:
+        raise OptionError("--seeds: got none, expected at least one, such as 0.")
+    for number in numbers:
+        if not 0 <= number < 2**63:
+            raise OptionError(f"--seeds: got {number:.4g}, expected numbers from 0 to 2**63 - 1.")
+    return numbers
 
 
-def load(run: str | Path, *, model: str | None = None, device: str = "auto") -> Model:
-    """The generator of a run (a run directory, or a run's name in `runs`), at its newest whole save.
+def parse_ranges(text: str) -> Iterator[int]:
+    """ValueError where `text` is not made of numbers and ranges."""
+    for part in text.split(","):
+        found = RANGE.fullmatch(part.strip())
+        if found is None:
+            raise ValueError
+        first, last = int(found[1]), int(found[2] or found[1])
+        if last < first:
+            raise ValueError
+        yield from range(first, last + 1)
+
+
+def whole_numbers(seeds: int | Iterable[int]) -> Iterator[int]:
+    """TypeError where something is no whole number: 1.0 is none."""
+    try:
+        return iter((operator.index(seeds),))  # type: ignore[arg-type]
+    except TypeError:
+        return map(operator.index, iter(seeds))  # type: ignore[arg-type]
+
+
+def load(run: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None, device: str = "auto") -> Model:
+    """The generator of a run (a run directory, a run's name in `runs`, or a Run), at its newest whole save.
 
     model: the file the run was trained with, if it was a file of your own: code is never taken from a run directory.
-    Raises RunError if there is no such run or no whole save, OptionError for a model or a device that is not here.
+    Raises RunError if there is no such run or no whole save, or if its files do not belong together; OptionError for a
+    model or a device that is not here. PyTorch's random numbers are afterwards what they were.
     """
     import torch
 
-    from elegan.engine.average import Average
     from elegan.engine.loop import load_weights
     from elegan.engine.run import find_run
+    from elegan.randomness import layer_randomness
     from elegan.tasks.job import find_device
 
-    found = find_run(run)
-    recipe = recipe_of_run(found.config, found.record, model)
-    gan = recipe.build()
-    average = Average(gan, recipe.average_half_life) if recipe.average_half_life else None
-    files, step = newest_weights(found.checkpoint_folder)
-    load_weights(gan, average, files)
-    gan = (average.view(gan) if average else gan).to(find_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(gan, step)
+    found, chosen = find_run(run), find_device(device)
+    with layer_randomness(0, torch.device("cpu")):
+        recipe = recipe_of_run(found, None if model is None else os.fspath(model))
+        tensors, step, notes = newest_weights(found.checkpoint_folder)
+        check_fit(recipe, tensors, found)
+        gan, average = build(recipe, found)
+        load_weights(gan, average, tensors)
+    gan = (average.view(gan) if average else gan).to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Model(gan, step, notes)
 
 
-def newest_weights(folder: Path) -> tuple[dict[str, torch.Tensor], int]:
+def newest_weights(folder: Path) -> tuple[dict[str, torch.Tensor], int, tuple[str, ...]]:
+    """The weights of the newest whole save, its step, and a note for each newer one that is damaged.
+
+    Only the weights are read: a run that is handed on needs no optimizers. RunError if no save is whole.
+    """
     from elegan.engine import checkpoint
 
-    reasons = []
+    notes: list[str] = []
     for path in checkpoint.checkpoints(folder):
         try:
-            files, meta = checkpoint.load(path)
-            return files["weights"], int(meta["step"])
-        except (RunError, KeyError) as error:
-            reasons.append(str(error))
-    raise RunError(f"{folder} has no whole save. {' '.join(reasons) or 'Train it first.'}")
+            files, meta = checkpoint.load(path, ("weights",))
+            return files["weights"], int(meta["step"]), tuple(notes)
+        except RunError as error:
+            notes.append(f"{path.name}: {error} Falling back to the save before it.")
+        except (KeyError, TypeError, ValueError, OverflowError):
+            notes.append(f"{path.name}: its meta.json does not say which step it is. Falling back to the save before it.")
+    reasons = " ".join(notes).replace(" Falling back to the save before it.", "")
+    raise RunError(f"{folder} has no whole save. {reasons or 'Train it first.'}")
 
 
-def recipe_of_run(config: dict[str, Any], record: dict[str, Any], model: str | None) -> Any:
+def build(recipe: Recipe, run: Run) -> tuple[GAN, Average | None]:
+    """The networks of a run and their average, not yet filled; RunError if they cannot be made."""
+    from elegan.engine.average import Average
+    from elegan.game import GAN
+
+    try:
+        gan = recipe.build()
+    except Exception as error:  # a model's code may raise anything
+        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"  # PyTorch adds its own stack
+        raise RunError(f"the networks that {run.path / 'config.yaml'} describes could not be built: {said}") from error
+    if not isinstance(gan, GAN):
+        raise RunError(f"the model of {run.path} builds {type(gan).__name__}, expected a GAN of elegan.")
+    return gan, Average(gan, recipe.average_half_life) if recipe.average_half_life else None
+
+
+def check_fit(recipe: Recipe, tensors: Mapping[str, torch.Tensor], run: Run) -> None:
+    """RunError if a run's options describe other networks than were saved.
+
+    Told from names and shapes alone, before memory is taken: a stranger's options may ask for more than there is.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"):
+            gan, average = build(recipe, run)
+        parts = {"gan.": gan, "average.": average} if average else {"gan.": gan}
+        described = {prefix + name: value.shape for prefix, part in parts.items() for name, value in part.state_dict().items()}
+    except Exception as error:
+        if "overflow" in str(error).lower():  # a network of more than 2**63 bytes
+            raise RunError(
+                f"{run.path / 'config.yaml'} does not fit the saved weights: its networks are too large. Was it edited? Restore it."
+            ) from error
+        return  # a model that computes with values while it is built cannot be had without them
+    saved = {name: value.shape for name, value in tensors.items()}
+    for name in [*described, *saved]:
+        if described.get(name) != saved.get(name):
+            raise RunError(
+                f"{run.path / 'config.yaml'} does not fit the saved weights: {name} is {shape_text(described.get(name))} by the options, "
+                f"{shape_text(saved.get(name))} in the save. Was it edited, or the model's file exchanged? Restore it."
+            )
+
+
+def shape_text(shape: Sequence[int] | None) -> str:
+    return "not there" if shape is None else "x".join(map(str, shape)) or "one number"
+
+
+def recipe_of_run(run: Run, model: str | None) -> Recipe:
     """The recipe that a run's files describe; RunError if they do not describe one."""
-    from elegan.game import Spec
     from elegan.tasks.recipes import find_recipe
 
-    named = str(config.get("model"))
+    config, spec = run.config, spec_of(run)
+    named = config["model"]
     if named.endswith(".py") and model is None:
         raise RunError(f"this run was trained with {named}. Give that file with --model, if you trust it.")
     found = find_recipe(model or named)
     try:
-        described = record["spec"]
-        channels, height, width = (int(described[name]) for name in ("channels", "height", "width"))
-        spec = Spec(channels, height, width, tuple(map(str, described["classes"])))
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"record.json does not say what a sample is: {error}.") from error
-    return found.make(spec, found.resolve("none", {name: config[name] for name in found.parameters if name in config}))
+        return found.make(spec, found.resolve("none", {name: config[name] for name in found.parameters if name in config}))
+    except OptionError as error:
+        raise RunError(f"{run.path / 'config.yaml'} describes no model: {error} Restore it.") from error
+
+
+def spec_of(run: Run) -> Spec:
+    """What a sample of this run is, by its record; RunError if it does not say."""
+    from elegan.game import Spec
+
+    described = run.record.get("spec")
+    wanted = {"channels": (1, 4), "height": (8, 256), "width": (8, 256)}
+    values = described if isinstance(described, dict) else {}
+    for name, (least, most) in wanted.items():
+        value = values.get(name)
+        if type(value) is not int or not least <= value <= most:
+            raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.{name} is no number from {least} to {most}.")
+    classes = values.get("classes")
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.classes is no list of names.")
+    return Spec(values["channels"], values["height"], values["width"], tuple(classes))
 
 
 def sample(
-    run: str,
+    run: str | os.PathLike[str],
     *,
-    seeds: str = "0-63",
+    seeds: str | int = "0-63",  # and what else `parse_seeds` takes; named here, the command line would offer --empty-seeds
     class_: str | None = None,
-    out: str | None = None,
+    out: str | os.PathLike[str] | None = None,
     columns: int | None = None,
     model: str | None = None,
     device: str = "auto",
+    listener: Listener | None = None,
 ) -> Path:
     """Make samples with a trained RUN: a grid, a folder of pictures, or an npz file.
 
@@ -159,38 +281,74 @@ def sample(
     seeds
         Which samples: 0-35 or 1,2,5-10. A seed always gives the same picture.
     class_
-        Only this class, by name or number. Without it seed i is of class i modulo the number of classes.
+        Only this class, by name or, if no class is named by a number, by its position from 0. Without it seed i is of
+        class i modulo the number of classes.
     out
         NAME.png for one grid; NAME.npz for arrays (images, labels, seeds); any other name for a folder with a picture
         for each seed, in a subfolder for each class if there are classes. Without it samples-SEEDS.png in the run.
     columns
-        Columns of the grid. Without it as many as classes, at least 8, at most 16.
+        Columns of the grid. Without it one for each class if there are 2 to 16 classes, else as many as rows.
     model
         The file of your own that the run was trained with, if it was one.
     device
         cpu, cuda, mps; auto takes a GPU if there is one.
+    listener
+        Functions that are told of progress and messages.
 
     Returns where the samples are. Raises RunError or OptionError for what a person has to mend.
     """
+    from elegan.engine.checkpoint import reason
     from elegan.engine.run import find_run
     from elegan.pictures import grid_columns
 
-    numbers = parse_seeds(seeds)
-    loaded = load(run, model=model, device=device)
-    pixels, classes = loaded.sample(numbers, class_), loaded.classes_of(numbers, class_)
-    named = "" if class_ is None else f"-{class_}"
-    target = Path(out) if out else find_run(run).path / f"samples-{seeds.replace(',', '_')}{named}.png"
+    numbers, found = parse_seeds(seeds), find_run(run)
+    if columns is not None and columns < 1:
+        raise OptionError(f"--columns: got {columns}, expected at least 1.")
+    if out:
+        check_target(Path(out))
+    loaded = load(found, model=model, device=device)
+    if listener is not None:
+        for note in loaded.notes:
+            listener.message(note)
+    classes, names = loaded.classes_of(numbers, class_), folder_names(loaded.spec.classes)
+    target = Path(out) if out else found.path / grid_name(numbers, None if class_ is None else names[classes[0]])
+    check_target(target)
+    pixels = loaded.sample(numbers, class_)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.suffix == ".png":
-            write_grid(target, pixels, columns or grid_columns(loaded.spec.num_classes, len(numbers)))
-        elif target.suffix == ".npz":
-            write_arrays(target, pixels, classes if loaded.spec.classes else None, numbers)
+        if target.suffix.lower() == ".png":
+            write_grid(target, pixels, min(columns, len(numbers)) if columns else grid_columns(len(names), len(numbers)))
+        elif target.suffix.lower() == ".npz":
+            write_arrays(target, pixels, classes if names else None, numbers)
         else:
-            write_folder(target, pixels, [loaded.spec.classes[c] for c in classes] if loaded.spec.classes else None, numbers)
+            write_folder(target, pixels, [names[c] for c in classes] if names else None, numbers)
     except OSError as error:
-        raise RunError(f"could not write {target}: {error.strerror}.") from error
+        raise RunError(f"could not write {target}: {reason(error)}. Choose another place with --out.") from error
     return target
+
+
+def check_target(target: Path) -> None:
+    """OptionError for a kind of file that is not made, RunError if a file is where a folder is to be, or a folder for a file."""
+    suffix = target.suffix.lower()
+    if suffix in OTHER_PICTURES:
+        raise OptionError(f"--out: {target} cannot be made, only NAME.png (a grid), NAME.npz (arrays) and folders (a png for each seed).")
+    if suffix in (".png", ".npz") and target.is_dir():
+        raise RunError(f"{target} is a folder, and a {suffix} file is to be written there. Choose another name with --out.")
+    if suffix not in (".png", ".npz") and target.exists() and not target.is_dir():
+        raise RunError(f"{target} is a file, and a folder is to be made there. Choose another name with --out, or NAME.png, or NAME.npz.")
+
+
+def grid_name(seeds: tuple[int, ...], class_: str | None) -> str:
+    """The name of a grid without --out, shorter than 80 characters: samples-0-35.png, samples-1_5-8-CLASS.png."""
+    groups = [[seed for _, seed in group] for _, group in groupby(enumerate(seeds), lambda pair: pair[1] - pair[0])]
+    said = [f"{group[0]}-{group[-1]}" if len(group) > 2 else "_".join(map(str, group)) for group in groups]
+    return f"samples-{shortened('_'.join(said), 40)}" + ("" if class_ is None else f"-{shortened(class_, 24)}") + ".png"
+
+
+def shortened(name: str, most: int) -> str:
+    """`name` in at most `most` characters: cut, with a hash of the whole."""
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=4).hexdigest()
+    return name if len(name) <= most else f"{name[: most - 9]}-{digest}"
 
 
 def write_grid(target: Path, pixels: Pixels, columns: int) -> None:
@@ -202,24 +360,46 @@ def write_grid(target: Path, pixels: Pixels, columns: int) -> None:
 
 def write_arrays(target: Path, pixels: Pixels, classes: tuple[int, ...] | None, seeds: tuple[int, ...]) -> None:
     """images uint8 (n, h, w, c), seeds int64 (n,), and with classes labels int64 (n,)."""
+    from io import BytesIO
+
     import numpy as np
+
+    from elegan.engine.checkpoint import write_file
 
     arrays = {"images": pixels, "seeds": np.array(seeds, np.int64)}
     if classes is not None:
         arrays["labels"] = np.array(classes, np.int64)
-    np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+    buffer = BytesIO()  # given a name, numpy would add .npz to one that ends in .NPZ
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_file(target, buffer.getvalue())
 
 
-def write_folder(target: Path, pixels: Pixels, classes: list[str] | None, seeds: tuple[int, ...]) -> None:
+def write_folder(target: Path, pixels: Pixels, folders: list[str] | None, seeds: tuple[int, ...]) -> None:
     """seed0000.png, ..., each in the folder of its class: a folder that `elegan train` reads."""
     from elegan.pictures import to_image
 
     for i, seed in enumerate(seeds):
-        folder = target / safe_name(classes[i]) if classes else target
+        folder = target / folders[i] if folders else target
         folder.mkdir(parents=True, exist_ok=True)
         to_image(pixels[i]).save(folder / f"seed{seed:04d}.png")
 
 
+def folder_names(classes: Sequence[str]) -> list[str]:
+    """For each class the name of its folder: safe, and no two the same, also where case does not count.
+
+    A class whose name is safe keeps it; of the others, one that would be like another gets -2, and so on.
+    """
+    names, taken = [""] * len(classes), set[str]()
+    for i in sorted(range(len(classes)), key=lambda i: safe_name(classes[i]) != classes[i]):
+        number, name = 1, safe_name(classes[i])
+        while name.casefold() in taken:
+            number += 1
+            name = f"{safe_name(classes[i])}-{number}"
+        names[i] = name
+        taken.add(name.casefold())
+    return names
+
+
 def safe_name(name: str) -> str:
     """A class's name as one folder's name: class names come from files, and could climb out of the target."""
-    return "".join(c if c.isalnum() or c in " -_" else "_" for c in name).strip() or "_"
+    return shortened("".join(c if c.isalnum() or c in " -_" else "_" for c in name).strip() or "_", 60)

@@ -6,6 +6,8 @@ import datetime
 import platform
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -97,7 +99,7 @@ def train(
     from elegan.engine.loop import Intervals
     from elegan.engine.loop import Listener as Silent
     from elegan.errors import OptionError
-    from elegan.tasks.job import gather, make_job
+    from elegan.tasks.job import enough_memory, gather, make_job
 
     listener = listener or Silent()
     given = {
@@ -106,11 +108,15 @@ def train(
     }  # fmt: skip
     if keep < 1 or (save_every is not None and save_every < 1):
         raise OptionError(f"--keep and --save-every count from 1; got {keep} and {save_every}.")
-    job = make_job(gather(config, given, options), strict=strict, listener=listener)
-    run = choose_run(job, Path(out), new)
     check_minutes(minutes, steps)
-    with run.locked():
-        training, target = resume(job, run, steps, listener) if run.exists() else start(job, run, steps, minutes, listener)
+    asked = gather(config, given, options)
+    job = make_job(asked, strict=strict, listener=listener)
+    run = choose_run(job, Path(out), new)
+    with run.locked(), enough_memory(), same_threads():
+        if run.exists():
+            training, target = resume(job, run, target_of_resumed(job, run, "steps" in asked, minutes), listener)
+        else:
+            training, target = start(job, run, minutes, listener)
         training.intervals = Intervals(save_every or max(1, target // 20), keep)
         stopped_by = training.train(target)
     if stopped_by:
@@ -136,13 +142,13 @@ def check_minutes(minutes: float | None, steps: int | None) -> None:
         raise OptionError(f"--minutes: got {minutes} with --steps {steps}; give one of the two, and more than 0 minutes.")
 
 
-def start(job: Job, run: Run, steps: int | None, minutes: float | None, listener: Listener) -> tuple[Training, int]:
+def start(job: Job, run: Run, minutes: float | None, listener: Listener) -> tuple[Training, int]:
     """A new run: measure what is left to be measured, write down what was chosen, save the data's first pictures."""
     from elegan.engine.checkpoint import write_file
     from elegan.pictures import grid, png
 
     precision, timings = choose_precision(job)
-    target = steps or (job.recipe.steps if minutes is None else steps_within(job, precision, minutes))
+    target = job.recipe.steps if minutes is None else steps_within(job, precision, minutes)
     run.create({**job.config, "steps": target}, facts(job, precision, timings))
     columns = 8
     write_file(run.path / "reals.png", png(grid(job.data.images[: columns * columns], columns)))
@@ -150,21 +156,45 @@ def start(job: Job, run: Run, steps: int | None, minutes: float | None, listener
     return make_training(job, run, precision, listener), target
 
 
-def resume(job: Job, run: Run, steps: int | None, listener: Listener) -> tuple[Training, int]:
+def target_of_resumed(job: Job, run: Run, steps_asked: bool, minutes: float | None) -> int:
+    """The steps asked for; else those fixed by --minutes at the start, or at least the model's own number."""
+    at_start = int(run.config["steps"])
+    if minutes is not None:
+        return at_start
+    return job.recipe.steps if steps_asked else max(at_start, job.recipe.steps)
+
+
+@contextmanager
+def same_threads() -> Iterator[None]:
+    """A resumed run may set the number of threads; afterwards it is what it was."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def resume(job: Job, run: Run, target: int, listener: Listener) -> tuple[Training, int]:
     """An existing run: what was measured and chosen at its start still holds; only the number of steps may grow."""
     import torch
 
     from elegan.engine.checkpoint import write_file
     from elegan.errors import RunError
+    from elegan.tasks.job import UNNAMED
 
     record, config = run.record, run.config
     if record["data"]["fingerprint"] != job.data.fingerprint:
         raise RunError(f"{run.path} was trained on other content of {job.options.data}. Start another run with --new.")
+    different = [name for name, value in job.config.items() if name not in UNNAMED and config.get(name, value) != value]
+    if different:
+        asked = ", ".join(f"{name} {config[name]} there, {job.config[name]} here" for name in different)
+        raise RunError(f"{run.path} was trained with other options: {asked}. Start another run with --new.")
     if job.device.type == "cpu" and record["device"] == "cpu":
         torch.set_num_threads(int(record["threads"]))  # another number would round otherwise
     training = make_training(job, run, str(record["precision"]), listener)
     training.resume()
-    target = steps or int(config["steps"])
     if target > int(config["steps"]):
         write_file(run.path / "config.yaml", yaml.safe_dump({**config, "steps": target}, sort_keys=False).encode())
     state = f"goes on from step {training.step:,} to {target:,}" if training.step < target else f"is complete at step {training.step:,}"

@@ -162,6 +162,17 @@ def test_clearing_frees_the_images_and_nothing_else(cache: Path) -> None:
     assert clear_cache() == 0
 
 
+def test_clearing_leaves_whatever_a_person_put_there(cache: Path) -> None:
+    data = prepare(open_data("digits"))
+    photographs = [cache / "images" / "holiday" / "precious.jpg", data.cache.parent / "holiday" / "precious.jpg"]
+    for path in photographs:
+        path.parent.mkdir(parents=True)
+        path.write_text("keep")
+    assert clear_cache() > 0
+    assert not data.cache.exists()
+    assert all(path.read_text() == "keep" for path in photographs)
+
+
 def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_folder() == Path(os.environ["ELEGAN_CACHE"])
     monkeypatch.delenv("ELEGAN_CACHE")

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from elegan.engine.average import Average
 from elegan.engine.loop import Intervals, Listener, Training
 from elegan.engine.run import Run
-from elegan.engine.turns import Settings, Turns, prepare_networks
+from elegan.engine.turns import Settings, Turns
 from elegan.game import Adam, Batch, Spec
+from elegan.learning import prepare_networks
 from elegan.losses.objectives import objective
 from elegan.networks.layers import BatchNorm2d
 from elegan.networks.mlp import MLPDiscriminator, MLPGenerator

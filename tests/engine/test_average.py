@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from elegan.engine.average import Average, estimate_statistics, sampling
-from elegan.game import Batch, SeedRandomness
+from elegan.game import Batch
+from elegan.randomness import SeedRandomness
 from elegan.rules.two_player import TwoPlayer
 
 MakeGAN = Callable[..., TwoPlayer]

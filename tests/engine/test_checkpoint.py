@@ -24,6 +24,9 @@ FILES = {
 }
 
 
+MakeTraining = Callable[..., tuple[Any, list[str]]]
+
+
 def save(folder: Path, step: int) -> Path:
     return checkpoint.save(folder, step, FILES, {"updates": {"generator": step}, "seconds": 1.5})
 
@@ -194,6 +197,87 @@ def test_no_folder_is_a_run_error(tmp_path: Path) -> None:
         checkpoint.load(tmp_path / "step-00000009")
 
 
+def test_only_the_files_asked_for_are_read(tmp_path: Path) -> None:
+    path = save(tmp_path, 1)
+    (path / "optimizers.safetensors").unlink()
+    files, meta = checkpoint.load(path, ("weights",))
+    assert (list(files), meta["step"]) == (["weights"], 1)
+    for names in (None, ("weights", "optimizers"), ("others",)):
+        with pytest.raises(RunError, match="step-00000001"):
+            checkpoint.load(path, names)
+
+
+@pytest.mark.parametrize("works", [0, 1])
+def test_a_kill_while_a_step_is_saved_again_leaves_it_whole(works: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before, between or after the two renames of folders: the step is there, and is listed once it is saved again."""
+    real, done = os.replace, []
+
+    def replace(source: Path, target: Path) -> None:
+        if Path(source).is_dir():
+            if len(done) == works:
+                raise KeyboardInterrupt
+            done.append(source)
+        real(source, target)
+
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            save(tmp_path, 2)
+    newest = checkpoint.checkpoints(tmp_path)[0]
+    assert checkpoint.load(newest)[1]["step"] == checkpoint.step_of(newest) == 2
+    save(tmp_path, 2)
+    checkpoint.prune(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000001", "step-00000002"]
+
+
+def test_of_two_saves_of_a_step_the_new_one_comes_first_and_the_old_one_is_pruned(tmp_path: Path) -> None:
+    for step in (1, 2):
+        save(tmp_path, step)
+    save(tmp_path, 3).rename(tmp_path / "old")
+    save(tmp_path, 3)
+    (tmp_path / "old").rename(tmp_path / "step-000000003")  # a kill came before what was replaced was removed
+    assert checkpoint.checkpoints(tmp_path)[0].name == "step-00000003"
+    checkpoint.prune(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
+
+
+def test_a_damaged_save_is_set_aside_under_a_free_name_each_time(tmp_path: Path) -> None:
+    for _ in range(3):
+        checkpoint.set_aside(save(tmp_path, 1))
+    names = ["damaged-step-00000001", "damaged-step-00000001-2", "damaged-step-00000001-3"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert checkpoint.checkpoints(tmp_path) == []
+    with pytest.raises(RunError, match="could not be set aside: No such file"):
+        checkpoint.set_aside(tmp_path / "step-00000001")
+
+
+def test_a_step_damaged_twice_is_passed_over_twice(make_training: MakeTraining) -> None:
+    for _ in range(2):
+        training, _ = make_training()
+        training.resume()
+        training.train(4)
+        flip_a_byte(training.run.checkpoint_folder / "step-00000004")
+    resumed, _ = make_training()
+    resumed.resume()
+    assert resumed.step == 2
+
+
+def test_a_name_that_only_looks_like_a_number_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "step-\u00b2").mkdir()
+    assert checkpoint.checkpoints(tmp_path) == []
+
+
+def test_room_is_only_asked_for_where_it_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"could not write .*: Not a directory\.$"):
+        checkpoint.write_file(tmp_path / "file" / "name", b"")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(RunError, match=r"No space left on device\. Make room"):
+        checkpoint.write_file(tmp_path / "name", b"")
+
+
 def test_checkpoints_come_newest_first_by_number(tmp_path: Path) -> None:
     for step in (9, 100_000_000, 10):
         save(tmp_path, step)
@@ -221,7 +305,6 @@ BROKEN_FACTS: dict[str, Callable[[Path], None]] = {
     "meta without the seconds": meta_without("seconds"),
     "no hashes": meta(b'{"step": 4, "seconds": 1, "updates": {"generator": 4, "discriminator": 4}, "sha256": {}}'),
 }
-MakeTraining = Callable[..., tuple[Any, list[str]]]
 
 
 @pytest.mark.parametrize("damage", BROKEN_FACTS.values(), ids=BROKEN_FACTS.keys())

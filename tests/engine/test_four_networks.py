@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from elegan.engine.average import Average, sampling
 from elegan.engine.loop import load_optimizers, load_weights, optimizer_tensors
-from elegan.engine.turns import Settings, Turns, prepare_networks
-from elegan.game import GAN, Adam, Batch, BatchRandomness, Move, Randomness, SeedRandomness, Spec, key
+from elegan.engine.turns import Settings, Turns
+from elegan.game import GAN, Adam, Batch, Move, Spec
+from elegan.learning import prepare_networks
 from elegan.networks.layers import BatchNorm2d, spectral_norm
+from elegan.randomness import BatchRandomness, Randomness, SeedRandomness, key
 
 SPEC = Spec(1, 4, 4)
 

@@ -1,40 +1,52 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from elegan.engine.run import Run, find_run, list_runs, read_mapping, run_name
 from elegan.errors import RunError
 
+CONFIG = {"data": "digits", "model": "gan", "steps": 10, "lr": 1e-5, "classes": "no"}
+RECORD = {"device": "cpu", "threads": 2, "precision": "fp32", "data": {"name": "digits", "fingerprint": "0123"}}
 
-def make_run(folder: Path, record: dict[str, object] | None = None) -> Run:
+
+def make_run(folder: Path, record: dict[str, Any] | None = None) -> Run:
     run = Run(folder)
-    run.create({"model": "gan", "lr": 1e-5, "classes": "no"}, record or {"device": "cpu"})
+    run.create(CONFIG, {**RECORD, **(record or {})})
     return run
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    record = {"device": "cpu", "threads": 2, "flag": None, "nested": {"names": ["a", "b"]}}
+    record = {"flag": None, "nested": {"names": ["a", "b"]}}
     run = make_run(tmp_path / "run", record)
     assert run.exists()
-    assert run.config == {"model": "gan", "lr": 1e-5, "classes": "no"}
-    assert run.record == record
+    assert run.config == CONFIG
+    assert run.record == {**RECORD, **record}
     assert (run.name, run.step, run.log) == ("run", 0, [])
 
 
 @pytest.mark.parametrize("value", [1e-05, 5e-324, 1e22, "\U0001f600", "1e-05", "no", "2026-01-01", "tab\there"], ids=repr)
 def test_every_fact_comes_back_as_it_was(value: object, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", {"value": value, "names": [value]})
-    assert run.record == {"value": value, "names": [value]}
-    (tmp_path / "config.json").write_text(json.dumps({"value": value}))
-    Run(tmp_path / "other").create({"value": value}, {})
-    assert Run(tmp_path / "other").config == {"value": value}
+    assert run.record == {**RECORD, "value": value, "names": [value]}
+    Run(tmp_path / "other").create({**CONFIG, "value": value}, {})
+    assert Run(tmp_path / "other").config == {**CONFIG, "value": value}
 
 
-@pytest.mark.parametrize("content", ["", "just words", "- a\n- b", "a: [", "{{{", "!!python/object/apply:os.getcwd []", "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "just words", "- a\n- b", "a: [", "{{{", "!!python/object/apply:os.getcwd []", "\x00"),
+        *("a: !!bool x", "a: !!int ''", "a: !!timestamp x", "? [a]\n: b"),  # PyYAML answers with errors of Python's own
+    ],
+)
 def test_a_file_that_holds_no_names_and_values_is_a_run_error(content: str, tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(content)
     with pytest.raises(RunError, match=r"config\.yaml"):
@@ -157,3 +169,97 @@ def test_a_damaged_record_is_a_run_error(content: str, tmp_path: Path) -> None:
     (run.path / "record.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(RunError, match=r"record\.json"):
         _ = run.record
+
+
+def put(run: Run, file: str, **changed: object) -> None:
+    """Write CONFIG or RECORD with `changed` values; None leaves one out."""
+    whole = {**(CONFIG if file == "config.yaml" else RECORD), **changed}
+    (run.path / file).write_text(json.dumps({name: value for name, value in whole.items() if value is not None}))  # JSON is YAML too
+
+
+@pytest.mark.parametrize(
+    ("file", "changed", "said"),
+    [
+        ("record.json", {"device": None}, "lacks device"),
+        ("record.json", {"data": None}, r"lacks data\.name"),
+        ("record.json", {"data": [1]}, r"lacks data\.name"),
+        ("record.json", {"data": {"name": "digits"}}, r"lacks data\.fingerprint"),
+        ("record.json", {"data": {"name": "digits", "fingerprint": 3}}, r"data\.fingerprint is 3, expected a text"),
+        ("record.json", {"threads": 0}, "threads is 0, expected a whole number from 1"),
+        ("record.json", {"threads": True}, "threads is True"),
+        ("record.json", {"precision": ["fp32"] * 1000}, r"precision is \['fp32', .*\.\.\.\], expected a text"),
+        ("config.yaml", {"steps": "many"}, "steps is 'many', expected a whole number from 1"),
+        ("config.yaml", {"steps": None}, "lacks steps"),
+        ("config.yaml", {"model": 5}, "model is 5, expected a text"),
+    ],
+)
+def test_a_file_that_lacks_what_a_run_has_is_a_run_error_that_names_it(
+    file: str, changed: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run")
+    put(run, file, **changed)
+    with pytest.raises(RunError, match=rf"run/{file}:? {said}.*--new"):
+        _ = run.config, run.record
+
+
+def test_a_number_too_large_to_be_written_out_is_a_run_error(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run.path / "config.yaml").write_text(f"data: digits\nmodel: 0x{'f' * 10_000}\nsteps: 3\n")
+    with pytest.raises(RunError, match=r"model is a very large int, expected a text"):
+        _ = run.config
+
+
+def test_a_run_can_be_given_wherever_a_path_can(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    assert os.fspath(run) == str(tmp_path / "run")
+    assert Path(run) == run.path
+    assert find_run(run).path == run.path
+
+
+def test_a_log_with_bytes_of_no_encoding_keeps_its_whole_lines(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    run.append_log({"step": 1})
+    with open(run.path / "log.jsonl", "ab") as file:
+        file.write(b'{"step": 2, "\xff\xfe": 1\n' + b"[" * 100_000 + b'\n{"step": 3, "loss": "low"}\n{"step": 3, "loss": null}\n')
+    run.append_log({"step": 4, "loss": 0.5})
+    assert run.log == [{"step": 1}, {"step": 4, "loss": 0.5}]
+
+
+def test_a_log_that_cannot_be_read_is_a_run_error(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (run.path / "log.jsonl").mkdir()
+    with pytest.raises(RunError, match=r"could not read .*log\.jsonl: Is a directory"):
+        _ = run.log
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    (tmp_path / "precious").write_text("content")
+    (run.path / ".lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(RunError, match=r"could not open .*\.lock"), run.locked():
+        pass
+    assert (tmp_path / "precious").read_text() == "content"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.ENOLCK, ""), (errno.ENOTSUP, ""), (errno.EIO, "could not lock .*: Input/output error")]
+)
+def test_a_place_without_locks_is_trained_in_without_and_a_failing_one_is_not(
+    number: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    run = make_run(tmp_path / "run")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    if not said:
+        with run.locked():
+            return
+    with pytest.raises(RunError, match=said), run.locked():
+        pass
+
+
+def test_a_system_without_fcntl_trains_without_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    with make_run(tmp_path / "run").locked():
+        pass

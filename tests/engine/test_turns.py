@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from elegan.engine.average import Average
-from elegan.engine.turns import Settings, Turns, make_optimizer, prepare_networks
+from elegan.engine.turns import Settings, Turns, make_optimizer
 from elegan.errors import NotFiniteError
-from elegan.game import GAN, Adam, Batch, BatchRandomness, Move, Randomness, Spec
+from elegan.game import GAN, Adam, Batch, Move, Spec
+from elegan.learning import prepare_networks
 from elegan.losses.objectives import objective
 from elegan.losses.penalties import Penalty, r1
 from elegan.networks.layers import spectral_norm
 from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
+from elegan.randomness import BatchRandomness, Randomness
 from elegan.rules.two_player import TwoPlayer
 
 Batches = Callable[[int], Batch]

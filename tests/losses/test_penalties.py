@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from elegan.errors import OptionError
-from elegan.game import BatchRandomness
 from elegan.losses.penalties import Penalty, gradient_penalty, penalty, r1, squared_gradient_norms
+from elegan.randomness import BatchRandomness
 
 SHAPE = (3, 4, 5)
 RANDOM = BatchRandomness(seed=0, step=0, start=0, stop=6, total=6)

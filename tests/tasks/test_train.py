@@ -59,6 +59,35 @@ def test_the_same_command_goes_on_and_a_larger_number_of_steps_extends(tmp_path:
     assert longer.config["steps"] == 9
 
 
+def test_without_steps_a_short_run_goes_on_to_the_models_own_number(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        (Path(elegan.__file__).parent / "gans" / "dcgan.py").read_text().replace("20_000", "5").replace('"steps": 2000', '"lr": 2e-4')
+    )
+    options = {name: value for name, value in SMALL.items() if name != "steps"}
+    assert elegan.train("digits", model=str(mine), out=str(tmp_path), steps=2, **options).step == 2
+    assert elegan.train("digits", model=str(mine), out=str(tmp_path), **options).step == 5
+
+
+def test_a_run_is_the_same_however_its_data_and_model_are_spelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text((Path(elegan.__file__).parent / "gans" / "dcgan.py").read_text())
+    Path("images").mkdir()
+    for i in range(20):
+        Image.fromarray(np.full((8, 8), 10 * i, np.uint8)).save(f"images/{i}.png")
+    first = elegan.train("images", model="mine.py", **SMALL)
+    second = elegan.train(tmp_path / "images", model=str(tmp_path / "mine.py"), **SMALL)
+    assert first.path.resolve() == second.path.resolve()
+
+
+def test_the_number_of_threads_is_the_callers_again(tmp_path: Path) -> None:
+    run = elegan.train("digits", out=str(tmp_path), **SMALL)
+    record = json.loads((run.path / "record.json").read_text())
+    (run.path / "record.json").write_text(json.dumps({**record, "threads": 2}))
+    elegan.train("digits", out=str(tmp_path), **{**SMALL, "steps": 7})
+    assert torch.get_num_threads() == 1
+
+
 def test_new_starts_another_run_and_leaves_the_first(tmp_path: Path) -> None:
     first = elegan.train("digits", out=str(tmp_path), **SMALL)
     second = elegan.train("digits", out=str(tmp_path), new=True, **SMALL)
@@ -142,7 +171,8 @@ def test_a_folder_of_samples_can_be_trained_on(run: elegan.Run, tmp_path: Path) 
 
 def test_a_plan_trains_nothing(tmp_path: Path) -> None:
     plan = elegan.plan("digits", out=str(tmp_path), **{name: value for name, value in SMALL.items() if name != "save_every"})
-    assert plan.options["steps"] == 6
+    assert plan.steps == 6
+    assert any("Model cgan" in note for note in plan.notes)
     assert plan.parameters["generator"] > 0
     assert plan.memory > 0
     assert plan.seconds > 0

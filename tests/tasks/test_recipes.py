@@ -1,0 +1,219 @@
+"""Recipe files of one's own: what is wrong with them is said in one line; and words that become options."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from elegan.errors import OptionError
+from elegan.game import Preset, Recipe, Spec
+from elegan.tasks import recipes
+from elegan.tasks.recipes import RecipeModule, convert, find_recipe
+
+SPEC = Spec(1, 8, 8)
+START = """
+from __future__ import annotations
+from typing import TYPE_CHECKING, Any, Literal, Optional
+from elegan.game import Adam, Preset, Recipe
+from elegan.errors import DataError
+if TYPE_CHECKING:
+    from elegan.game import Spec
+"""
+RETURN = "    return Recipe(lambda: None, {'generator': Adam()}, 4, 10)\n"
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(code: str) -> Path:
+        (tmp_path / "mine.py").write_text(START + code)
+        return tmp_path / "mine.py"
+
+    return write
+
+
+def with_option(option: str, more: str = "") -> str:
+    return f"def recipe(spec: Spec, *, {option}) -> Recipe:\n{RETURN}\n{more}"
+
+
+def test_a_file_may_hold_dataclasses_and_is_known_to_python_by_its_name(write: Write) -> None:
+    code = "import dataclasses\n@dataclasses.dataclass\nclass Shape:\n    side: int = 3\n    kinds: dict[str, int] | None = None\n"
+    found = find_recipe(str(write(code + with_option("side: int = Shape().side"))))
+    assert found.resolve("none", {"side": "1e3"}) == {"side": 1000}
+    assert sys.modules[found.module.__name__] is found.module
+    assert isinstance(found.make(SPEC, {}), Recipe)
+
+
+def test_a_file_that_fails_leaves_nothing_behind(write: Write) -> None:
+    for code in ("raise ValueError('no')", "import sys; sys.exit(3)", "def"):
+        before = set(sys.modules)
+        with pytest.raises(OptionError, match=r"mine\.py could not be loaded: (ValueError|SystemExit|SyntaxError)"):
+            find_recipe(str(write(code)))
+        assert not [name for name in set(sys.modules) - before if "mine" in name]
+    good = find_recipe(str(write(with_option("side: int = 3"))))
+    with pytest.raises(OptionError):
+        find_recipe(str(write("raise ValueError('no')")))
+    assert sys.modules[good.module.__name__] is good.module
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "a: int = 3",
+        "a: float = 1",
+        "a: bool = True",
+        "a: str = ''",
+        "a: Literal['x', 2] = 2",
+        "a: int | None = None",
+        "a: Optional[str] = None",
+        "a: Literal['none', 'x'] | None = 'none'",
+        "steps: int = 5, batch: int = 4",
+        "a: 'float' = 0.5",
+    ],
+)
+def test_options_that_can_be_given_are_taken(option: str, write: Write) -> None:
+    assert find_recipe(str(write(with_option(option)))).parameters
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("a: int", "option a of recipe has no default"),
+        ("a=3", "option a of recipe has no type"),
+        ("a: list[int] = []", r"option a of recipe has the type list\[int\]"),
+        ("a: Any = 3", "option a of recipe has the type Any"),
+        ("a: int | str = 3", r"option a of recipe has the type int \| str"),
+        ("a: Literal['x', None] = 'x'", "option a of recipe has the type"),
+        ("a: int = None", "option a of recipe has the default None, which is no int"),
+        ("a: Literal['x'] = 'y'", "option a of recipe has the default 'y', which is no x"),
+        ("seed: int = 3", "option seed of recipe has the name of a flag"),
+        ("minutes: int = 3", "option minutes of recipe has the name of a flag"),
+        ("json: bool = False", "option json of recipe has the name of a flag"),
+        ("a: Nothing = 3", "the signature of recipe cannot be read: NameError: .*Nothing"),
+        ("a: int = 3, **more: int", "option more of recipe is not keyword-only"),
+    ],
+)
+def test_an_option_that_could_not_be_given_is_named(option: str, said: str, write: Write) -> None:
+    with pytest.raises(OptionError, match=rf"mine\.py: {said}"):
+        find_recipe(str(write(with_option(option))))
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (f"def recipe(spec, a: int = 3):\n{RETURN}", "option a of recipe is not keyword-only"),
+        (f"def recipe(spec, *a: int):\n{RETURN}", "option a of recipe is not keyword-only"),
+        (f"def recipe():\n{RETURN}", "recipe takes no spec"),
+        (f"def recipe(*, a: int = 3):\n{RETURN}", "recipe takes no spec"),
+        ("recipe = 3", r"has no function recipe\(spec"),
+        ("recipe = int", "the signature of recipe cannot be read|recipe takes no spec|recipe is not keyword-only"),
+        (
+            with_option("side: int = 3", "PRESETS = {'big': Preset({'sid': 4})}"),
+            "preset big sets sid, which is no option. Did you mean 'side'",
+        ),
+        (with_option("side: int = 3", "PRESETS = {'big': Preset({'side': 'x'})}"), "preset big: --side: got 'x', expected a whole number"),
+        (with_option("side: int = 3", "PRESETS = {'big': {'side': 4}}"), "PRESETS is no table of presets"),
+        (with_option("side: int = 3", "PRESETS = [1]"), "PRESETS is no table of presets"),
+    ],
+)
+def test_a_recipe_of_another_form_is_refused(code: str, said: str, write: Write) -> None:
+    with pytest.raises(OptionError, match=rf"mine\.py.*({said})"):
+        find_recipe(str(write(code)))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        ("    raise ValueError('too wide')", OptionError, r"mine\.py: recipe\(\.\.\.\) raised ValueError: too wide"),
+        ("    return 3", OptionError, r"mine\.py: recipe\(\.\.\.\) returned int, expected a Recipe"),
+        ("    raise DataError('as it is')", Exception, "^as it is$"),
+    ],
+)
+def test_an_error_of_a_recipe_is_one_line(body: str, kind: type[Exception], said: str, write: Write) -> None:
+    found = find_recipe(str(write(f"def recipe(spec, *, a: int = 3):\n{body}\n")))
+    with pytest.raises(kind, match=said):
+        found.make(SPEC, {})
+
+
+Nested: list[Any] = []
+for _ in range(60):  # 2**60 elements once written out, as aliases in a YAML file make them
+    Nested = [Nested, Nested]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        ("1e3", int, 1000), ("64", int, 64), (64.0, int, 64), (np.int64(5), int, 5), ("1e-3", float, 1e-3), (1, float, 1.0),
+        ("9007199254740993", int, 9007199254740993), (9007199254740993, int, 9007199254740993), (64, str, "64"), (Path("a"), str, "a"),
+        ("no", bool, False), ("none", int | None, None), ("Null", float | None, None), (None, int | None, None), ("5", int | None, 5),
+        ("none", Literal["none", "x"], "none"), ("none", Literal["none", "x"] | None, "none"), ("null", Literal["none", "x"] | None, None),
+        ("2", Literal[1, 2], 2), (2, Literal["1", "2"], "2"), ("true", Literal[True, "x"], True), (1, Literal["1", 1], 1),
+        ("1e0", Literal[1], 1),
+    ],
+)  # fmt: skip
+def test_words_become_what_the_type_asks(value: object, kind: Any, expected: object) -> None:
+    found = convert("side", value, kind)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize("value", [[64], {"a": 1}, (1, 2), None, Nested, {"a": Nested}, np.ones(1)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("kind", [int, float, bool, str, Literal["a", 1]])
+def test_a_list_or_a_table_is_no_value(value: object, kind: Any) -> None:
+    with pytest.raises(OptionError, match=r"^--a-side: got .{1,200}$"):
+        convert("a_side", value, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "said"),
+    [
+        ("x" * 10_000, int, "expected a whole number"), (1 << 100_000, int, "a very large int, expected a whole number"),
+        (1 << 100_000, str, "expected a text"), (1 << 100_000, float, "expected a number"), ("9" * 10_000, int, "expected a whole number"),
+        (2**63, int, "expected a whole number"), ("1e300", int, "expected a whole number"), ("1.5", int, "expected a whole number"),
+        (True, int, "expected a whole number"), (True, float, "expected a number"), ("x", int | None, "expected a whole number or none"),
+        (False, Literal["no", 0], "Known"),
+    ],
+    ids=itertools.count(),
+)  # fmt: skip
+def test_what_fits_no_type_is_refused_in_few_words(value: object, kind: Any, said: str) -> None:
+    with pytest.raises(OptionError, match=rf"^--side: got .{{0,100}}{said}.{{0,60}}$"):
+        convert("side", value, kind)
+
+
+def test_presets_are_converted_too(write: Write) -> None:
+    found = find_recipe(str(write(with_option("lr: float = 1.0, side: int = 3", "PRESETS = {'p': Preset({'lr': '1e-3', 'side': 1e2})}"))))
+    assert found.resolve("p", {}) == {"lr": 1e-3, "side": 100}
+
+
+@pytest.mark.parametrize(("side", "expected"), [(8, "small"), (15, "small"), (16, "none"), (64, "large")])
+def test_a_preset_without_sides_is_never_chosen_by_itself(side: int, expected: str) -> None:
+    table = {"never": Preset({}), "small": Preset({}, sides=(8, 15)), "large": Preset({}, sides=(32, 64))}
+    table["never"] = dataclasses.replace(table["never"], sides=None)
+    module = type(sys)("toy")
+    module.PRESETS = table  # type: ignore[attr-defined]
+    assert RecipeModule("toy", module).preset_for(Spec(3, side, 80)) == expected
+
+
+def test_a_recipe_explains_itself(write: Write) -> None:
+    options = "clip_at: float | None = None, ema: bool = True, norm: Literal['a', 'b'] = 'a'"
+    body = f'def recipe(spec, *, {options}):\n    """What it\n    is.\n\n    More."""\n{RETURN}'
+    (summary,) = recipes.recipes(str(write(body)))
+    text = "\n".join(summary.lines())
+    assert "\n\nWhat it is.\n\nOptions:" in text
+    assert "More" not in text
+    for type_name, default in (("float|none", "none"), ("bool", "true"), ("a|b", "a")):
+        assert f" {type_name:<8} default {default}" in text
+    assert "DCGAN told the class" in "\n".join(recipes.recipes("cgan")[0].lines())
+    assert summary.as_dict()["explanation"] == "What it is."
+
+
+def test_every_built_in_recipe_passes_the_check_of_files() -> None:
+    for summary in recipes.recipes():
+        recipes.check_signature(find_recipe(summary.name))
