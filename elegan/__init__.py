@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from elegan.game import Recipe as Recipe
     from elegan.game import Spec as Spec
     from elegan.tasks.inspection import inspect_data as inspect_data
+    from elegan.tasks.loading import Model as Model
+    from elegan.tasks.loading import load as load
     from elegan.tasks.plan import Plan as Plan
     from elegan.tasks.plan import plan as plan
     from elegan.tasks.recipes import recipes as recipes
     from elegan.tasks.runs import runs as runs
-    from elegan.tasks.sample import Model as Model
-    from elegan.tasks.sample import load as load
     from elegan.tasks.sample import sample as sample
     from elegan.tasks.train import train as train
 
@@ -46,10 +46,11 @@ PUBLIC = {
     "elegan.errors": ("DataError", "EleganError", "NotFiniteError", "OptionError", "RunError"),
     "elegan.game": ("Adam", "Batch", "GAN", "Move", "Preset", "Recipe", "Spec"),
     "elegan.tasks.inspection": ("inspect_data",),
+    "elegan.tasks.loading": ("Model", "load"),
     "elegan.tasks.plan": ("Plan", "plan"),
     "elegan.tasks.recipes": ("recipes",),
     "elegan.tasks.runs": ("runs",),
-    "elegan.tasks.sample": ("Model", "load", "sample"),
+    "elegan.tasks.sample": ("sample",),
     "elegan.tasks.train": ("train",),
 }
 MODULES = {name: module for module, names in PUBLIC.items() for name in names}

@@ -41,7 +41,7 @@ def show_train(function: Function, arguments: dict[str, Any], *, dry_run: bool, 
 
 
 def show_sample(function: Function, arguments: dict[str, Any]) -> None:
-    print(function(**arguments))
+    print(function(**arguments, listener=Bar().listener()))
 
 
 def show_list(function: Function, arguments: dict[str, Any], *, json: bool) -> None:

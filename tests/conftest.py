@@ -15,9 +15,7 @@ from elegan.randomness import BatchRandomness, key
 Batches = Callable[[int], Batch]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+torch.set_num_threads(1)  # here, before fixtures of any scope train: another number would round otherwise
 
 
 @pytest.fixture(scope="session", autouse=True)

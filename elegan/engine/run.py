@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import reprlib
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,9 +85,6 @@ class Run:
 
     def exists(self) -> bool:
         return (self.path / "record.json").exists()
-
-    def clear(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
 
     def make_folders(self) -> None:
         try:

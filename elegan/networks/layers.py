@@ -48,7 +48,7 @@ class SpectralNorm(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         # float32 also under autocast: in bfloat16 the quotient would be off by up to 1%.
         # Copies: the estimate may move on before this graph is used backwards, when a generated batch is kept.
-        with torch.autocast(weight.device.type, enabled=False):
+        with torch.autocast("cpu" if weight.is_meta else weight.device.type, enabled=False):
             return weight / torch.dot(self.left.clone(), torch.mv(weight.flatten(1), self.right.clone()))
 
 

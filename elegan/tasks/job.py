@@ -22,7 +22,8 @@ from elegan.errors import EleganError, OptionError, RunError, nearest
 from elegan.game import GAN, Recipe, Spec
 from elegan.learning import prepare_networks
 from elegan.randomness import key, layer_randomness
-from elegan.tasks.recipes import RecipeModule, convert, dashed, file_digest, find_recipe
+from elegan.tasks.options import convert, dashed
+from elegan.tasks.recipes import RecipeModule, file_digest, find_recipe
 
 UNNAMED = ("data", "model", "preset", "steps", "device")
 """Options that do not make another run by themselves: it can be made longer, or go on elsewhere; data and model are

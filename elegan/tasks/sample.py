@@ -1,264 +1,22 @@
-"""Samples of a trained run: as arrays, a grid, a folder of pictures or an npz file."""
+"""Samples of a trained run: a grid, a folder of pictures or an npz file."""
 
 from __future__ import annotations
 
 import hashlib
-import operator
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby, islice
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from elegan.errors import OptionError, RunError, nearest
+from elegan.errors import OptionError, RunError
+from elegan.tasks.loading import load, parse_seeds
 
 if TYPE_CHECKING:
-    import torch
-
-    from elegan.engine.average import Average
     from elegan.engine.loop import Listener
-    from elegan.engine.run import Run
-    from elegan.game import GAN, Recipe, Spec
     from elegan.pictures import Pixels
 
-CHUNK = 64
-"""Samples are made so many at a time, always: the same numbers then go through the same arithmetic for each seed."""
-
-MOST_SEEDS = 1_000_000
-"""At one time: the pictures are in memory together."""
-
-RANGE = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?")
 OTHER_PICTURES = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"}
-
-
-@dataclass(frozen=True)
-class Model:
-    """A trained generator, ready to make samples. notes: what a person should know of how it was found."""
-
-    gan: GAN
-    step: int
-    notes: tuple[str, ...] = ()
-
-    @property
-    def spec(self) -> Spec:
-        return self.gan.spec
-
-    def sample(self, seeds: str | int | Iterable[int], class_: str | int | None = None) -> Pixels:
-        """uint8 (n, h, w, c): one picture for each seed ("0-35", "1,2,5-10", a number, or numbers; an array or a tensor too).
-
-        Seed i is always the same picture. Without `class_` seed i is of class i modulo the number of classes.
-        Raises OptionError for seeds or a class that cannot be understood.
-        """
-        import numpy as np
-
-        numbers = parse_seeds(seeds)
-        classes = self.classes_of(numbers, class_)
-        chunks = [self.chunk(numbers[i : i + CHUNK], classes[i : i + CHUNK]) for i in range(0, len(numbers), CHUNK)]
-        return np.concatenate(chunks)
-
-    def classes_of(self, seeds: tuple[int, ...], class_: str | int | None) -> tuple[int, ...]:
-        """The class number of each seed; all 0 without classes."""
-        if class_ is None:
-            names = self.spec.classes
-            return tuple(seed % len(names) if names else 0 for seed in seeds)
-        return (self.class_number(class_),) * len(seeds)
-
-    def class_number(self, class_: str | int) -> int:
-        """The class of this name. A number is a position too, where no class has a number for its name."""
-        names, asked = self.spec.classes, str(class_)
-        if not names:
-            raise OptionError(f"--class {class_}: this model knows no classes, because it was trained without labels.")
-        if asked in names:
-            return names.index(asked)
-        if not re.fullmatch("[0-9]{1,9}", asked):
-            raise OptionError(f"--class: there is no class {class_!r}. {nearest(asked, names)}")
-        if any(name.isdecimal() for name in names):
-            raise OptionError(
-                f"--class: there is no class named {asked}; with numbers for names, only names count. {nearest(asked, names)}"
-            )
-        if int(asked) >= len(names):
-            raise OptionError(f"--class: there is no class {class_!r}, expected a name, or a position from 0 to {len(names) - 1}.")
-        return int(asked)
-
-    def chunk(self, seeds: tuple[int, ...], classes: tuple[int, ...]) -> Pixels:
-        import torch
-
-        from elegan.engine.average import sampling
-        from elegan.pictures import to_pixels
-        from elegan.randomness import SeedRandomness, key, layer_randomness
-
-        device = next(self.gan.parameters()).device
-        padding = CHUNK - len(seeds)
-        condition = torch.tensor([*classes, *[0] * padding], device=device) if self.spec.classes else None
-        with sampling(self.gan) as gan, layer_randomness(key(*seeds, "layers"), device):
-            samples = gan.sample(SeedRandomness((*seeds, *[0] * padding), device), condition)
-        return to_pixels(samples[: len(seeds)])
-
-
-def parse_seeds(seeds: str | int | Iterable[int]) -> tuple[int, ...]:
-    """ "0-3" -> (0, 1, 2, 3); "1,2,5-7" -> (1, 2, 5, 6, 7); a whole number, or an array, a tensor, a range of such, as it is.
-
-    OptionError for anything else, for none at all, and for seeds outside 0 to 2**63 - 1.
-    """
-    try:
-        found = parse_ranges(seeds) if isinstance(seeds, str) else whole_numbers(seeds)
-        numbers = tuple(islice(found, MOST_SEEDS + 1))
-    except (TypeError, ValueError) as error:
-        said = repr(seeds[:100]) if isinstance(seeds, str) else f"{type(seeds).__name__} that is not made of whole numbers"
-        raise OptionError(f"--seeds: got {said}, expected numbers and ranges such as 0-35 or 1,2,5-10.") from error
-    if len(numbers) > MOST_SEEDS:
-        raise OptionError(f"--seeds: got more than {MOST_SEEDS:,} seeds. Make them in parts.")
-    if not numbers:
-        raise OptionError("--seeds: got none, expected at least one, such as 0.")
-    for number in numbers:
-        if not 0 <= number < 2**63:
-            raise OptionError(f"--seeds: got {number:.4g}, expected numbers from 0 to 2**63 - 1.")
-    return numbers
-
-
-def parse_ranges(text: str) -> Iterator[int]:
-    """ValueError where `text` is not made of numbers and ranges."""
-    for part in text.split(","):
-        found = RANGE.fullmatch(part.strip())
-        if found is None:
-            raise ValueError
-        first, last = int(found[1]), int(found[2] or found[1])
-        if last < first:
-            raise ValueError
-        yield from range(first, last + 1)
-
-
-def whole_numbers(seeds: int | Iterable[int]) -> Iterator[int]:
-    """TypeError where something is no whole number: 1.0 is none."""
-    try:
-        return iter((operator.index(seeds),))  # type: ignore[arg-type]
-    except TypeError:
-        return map(operator.index, iter(seeds))  # type: ignore[arg-type]
-
-
-def load(run: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None, device: str = "auto") -> Model:
-    """The generator of a run (a run directory, a run's name in `runs`, or a Run), at its newest whole save.
-
-    model: the file the run was trained with, if it was a file of your own: code is never taken from a run directory.
-    Raises RunError if there is no such run or no whole save, or if its files do not belong together; OptionError for a
-    model or a device that is not here. PyTorch's random numbers are afterwards what they were.
-    """
-    import torch
-
-    from elegan.engine.loop import load_weights
-    from elegan.engine.run import find_run
-    from elegan.randomness import layer_randomness
-    from elegan.tasks.job import find_device
-
-    found, chosen = find_run(run), find_device(device)
-    with layer_randomness(0, torch.device("cpu")):
-        recipe = recipe_of_run(found, None if model is None else os.fspath(model))
-        tensors, step, notes = newest_weights(found.checkpoint_folder)
-        check_fit(recipe, tensors, found)
-        gan, average = build(recipe, found)
-        load_weights(gan, average, tensors)
-    gan = (average.view(gan) if average else gan).to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Model(gan, step, notes)
-
-
-def newest_weights(folder: Path) -> tuple[dict[str, torch.Tensor], int, tuple[str, ...]]:
-    """The weights of the newest whole save, its step, and a note for each newer one that is damaged.
-
-    Only the weights are read: a run that is handed on needs no optimizers. RunError if no save is whole.
-    """
-    from elegan.engine import checkpoint
-
-    notes: list[str] = []
-    for path in checkpoint.checkpoints(folder):
-        try:
-            files, meta = checkpoint.load(path, ("weights",))
-            return files["weights"], int(meta["step"]), tuple(notes)
-        except RunError as error:
-            notes.append(f"{path.name}: {error} Falling back to the save before it.")
-        except (KeyError, TypeError, ValueError, OverflowError):
-            notes.append(f"{path.name}: its meta.json does not say which step it is. Falling back to the save before it.")
-    reasons = " ".join(notes).replace(" Falling back to the save before it.", "")
-    raise RunError(f"{folder} has no whole save. {reasons or 'Train it first.'}")
-
-
-def build(recipe: Recipe, run: Run) -> tuple[GAN, Average | None]:
-    """The networks of a run and their average, not yet filled; RunError if they cannot be made."""
-    from elegan.engine.average import Average
-    from elegan.game import GAN
-
-    try:
-        gan = recipe.build()
-    except Exception as error:  # a model's code may raise anything
-        said = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"  # PyTorch adds its own stack
-        raise RunError(f"the networks that {run.path / 'config.yaml'} describes could not be built: {said}") from error
-    if not isinstance(gan, GAN):
-        raise RunError(f"the model of {run.path} builds {type(gan).__name__}, expected a GAN of elegan.")
-    return gan, Average(gan, recipe.average_half_life) if recipe.average_half_life else None
-
-
-def check_fit(recipe: Recipe, tensors: Mapping[str, torch.Tensor], run: Run) -> None:
-    """RunError if a run's options describe other networks than were saved.
-
-    Told from names and shapes alone, before memory is taken: a stranger's options may ask for more than there is.
-    """
-    import torch
-
-    try:
-        with torch.device("meta"):
-            gan, average = build(recipe, run)
-        parts = {"gan.": gan, "average.": average} if average else {"gan.": gan}
-        described = {prefix + name: value.shape for prefix, part in parts.items() for name, value in part.state_dict().items()}
-    except Exception as error:
-        if "overflow" in str(error).lower():  # a network of more than 2**63 bytes
-            raise RunError(
-                f"{run.path / 'config.yaml'} does not fit the saved weights: its networks are too large. Was it edited? Restore it."
-            ) from error
-        return  # a model that computes with values while it is built cannot be had without them
-    saved = {name: value.shape for name, value in tensors.items()}
-    for name in [*described, *saved]:
-        if described.get(name) != saved.get(name):
-            raise RunError(
-                f"{run.path / 'config.yaml'} does not fit the saved weights: {name} is {shape_text(described.get(name))} by the options, "
-                f"{shape_text(saved.get(name))} in the save. Was it edited, or the model's file exchanged? Restore it."
-            )
-
-
-def shape_text(shape: Sequence[int] | None) -> str:
-    return "not there" if shape is None else "x".join(map(str, shape)) or "one number"
-
-
-def recipe_of_run(run: Run, model: str | None) -> Recipe:
-    """The recipe that a run's files describe; RunError if they do not describe one."""
-    from elegan.tasks.recipes import find_recipe
-
-    config, spec = run.config, spec_of(run)
-    named = config["model"]
-    if named.endswith(".py") and model is None:
-        raise RunError(f"this run was trained with {named}. Give that file with --model, if you trust it.")
-    found = find_recipe(model or named)
-    try:
-        return found.make(spec, found.resolve("none", {name: config[name] for name in found.parameters if name in config}))
-    except OptionError as error:
-        raise RunError(f"{run.path / 'config.yaml'} describes no model: {error} Restore it.") from error
-
-
-def spec_of(run: Run) -> Spec:
-    """What a sample of this run is, by its record; RunError if it does not say."""
-    from elegan.game import Spec
-
-    described = run.record.get("spec")
-    wanted = {"channels": (1, 4), "height": (8, 256), "width": (8, 256)}
-    values = described if isinstance(described, dict) else {}
-    for name, (least, most) in wanted.items():
-        value = values.get(name)
-        if type(value) is not int or not least <= value <= most:
-            raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.{name} is no number from {least} to {most}.")
-    classes = values.get("classes")
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.classes is no list of names.")
-    return Spec(values["channels"], values["height"], values["width"], tuple(classes))
 
 
 def sample(
@@ -266,7 +24,7 @@ def sample(
     *,
     seeds: str | int = "0-63",  # and what else `parse_seeds` takes; named here, the command line would offer --empty-seeds
     class_: str | None = None,
-    out: str | os.PathLike[str] | None = None,
+    out: str | Path | None = None,
     columns: int | None = None,
     model: str | None = None,
     device: str = "auto",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def test_the_log_has_means_over_its_interval_and_the_last_step(make_training: Ma
     every, _ = make_training(log=1, save=100)
     every.train(5)
     each = every.run.log
-    every.run.clear()
+    shutil.rmtree(every.run.path)
     training, _ = make_training(log=2, save=100)
     training.train(5)
     assert [line["step"] for line in training.run.log] == [2, 4, 5]
@@ -85,7 +86,7 @@ def test_a_stop_at_any_step_loses_nothing(when: int, make_training: MakeTraining
     straight, _ = make_training(save=2, average=20.0, normed=True)
     straight.train(4)
     expected, moments = straight.weights(), optimizer_tensors(straight.turns)
-    straight.run.clear()
+    shutil.rmtree(straight.run.path)
     stopped, _ = make_training(save=2, average=20.0, normed=True)
     play, played = stopped.play, []
 

@@ -22,9 +22,10 @@ from elegan import cli
 from elegan.errors import OptionError, RunError
 from elegan.game import Recipe, Spec
 from elegan.networks.layers import spectral_norm
-from elegan.tasks import sample as sampling
+from elegan.tasks import loading
+from elegan.tasks.loading import Model, parse_seeds
 from elegan.tasks.recipes import find_recipe
-from elegan.tasks.sample import Model, folder_names, grid_name, parse_seeds
+from elegan.tasks.sample import folder_names, grid_name
 
 SMALL = {"width": 8, "batch": 16, "steps": 2, "save_every": 1, "precision": "fp32", "size": "8"}
 
@@ -233,8 +234,8 @@ def test_options_that_were_edited_are_refused_before_networks_are_made(
     changed: dict[str, Any], said: str, run: elegan.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[bool] = []
-    real = sampling.build
-    monkeypatch.setattr(sampling, "build", lambda *args: made.append(torch.empty(0).device.type == "meta") or real(*args))
+    real = loading.build
+    monkeypatch.setattr(loading, "build", lambda *args: made.append(torch.empty(0).device.type == "meta") or real(*args))
     change(run, "config.yaml", **changed)
     with pytest.raises(RunError, match=rf"config\.yaml does not fit the saved weights: ({said})"):
         elegan.load(run)
@@ -255,8 +256,8 @@ def test_options_of_no_network_at_all_are_a_run_error(run: elegan.Run) -> None:
     ("spec", "said"),
     [
         (None, "channels"), ([], "channels"), ({"channels": 5}, "channels"), ({"channels": True}, "channels"),
-        ({"height": 10**6}, "height"), ({"height": "8"}, "height"), ({"width": 7}, "width"), ({"width": None}, "width"), ({"classes": "abc"}, "classes"),
-        ({"classes": [1]}, "classes"), ({"classes": None}, "classes"),
+        ({"height": 10**6}, "height"), ({"height": "8"}, "height"), ({"width": 7}, "width"), ({"width": None}, "width"),
+        ({"classes": "abc"}, "classes"), ({"classes": [1]}, "classes"), ({"classes": None}, "classes"),
     ],
 )  # fmt: skip
 def test_a_record_that_says_nothing_of_samples_is_a_run_error(spec: Any, said: str, run: elegan.Run) -> None:
@@ -271,7 +272,7 @@ def test_the_check_covers_every_built_in_variant(name: str, tmp_path: Path) -> N
     check(find_recipe(name).make(Spec(1, 16, 16, ("a", "b")), {}), tmp_path)
 
 
-def test_networks_with_spectral_norms_are_let_through(tmp_path: Path) -> None:
+def test_networks_with_spectral_norms_are_checked_too(tmp_path: Path) -> None:
     plain = find_recipe("cgan").make(Spec(1, 16, 16), {"width": 8})
 
     def build() -> elegan.GAN:
@@ -282,25 +283,28 @@ def test_networks_with_spectral_norms_are_let_through(tmp_path: Path) -> None:
         return gan
 
     recipe = dataclasses.replace(plain, build=build, average_half_life=0.0)
-    gan, _ = sampling.build(recipe, elegan.Run(tmp_path))
-    sampling.check_fit(recipe, {f"gan.{name}": value for name, value in gan.state_dict().items()}, elegan.Run(tmp_path))
+    gan, _ = loading.build(recipe, elegan.Run(tmp_path))
+    tensors = {f"gan.{name}": value for name, value in gan.state_dict().items()}
+    loading.check_fit(recipe, tensors, elegan.Run(tmp_path))
+    with pytest.raises(RunError, match="does not fit the saved weights"):
+        loading.check_fit(recipe, {**tensors, "gan.unknown": torch.zeros(3)}, elegan.Run(tmp_path))
 
 
 def check(recipe: Recipe, folder: Path) -> None:
     """The true tensors pass, and one of another shape is found without the networks being made."""
-    gan, average = sampling.build(recipe, elegan.Run(folder))
+    gan, average = loading.build(recipe, elegan.Run(folder))
     assert average is not None
     tensors = {f"gan.{name}": value for name, value in gan.state_dict().items()}
     tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
-    sampling.check_fit(recipe, tensors, elegan.Run(folder))
+    loading.check_fit(recipe, tensors, elegan.Run(folder))
     for name in (next(iter(tensors)), "gan.unknown"):
         with pytest.raises(RunError, match=f"does not fit the saved weights: {name} is"):
-            sampling.check_fit(recipe, {**tensors, name: torch.zeros(3, 1, 4)}, elegan.Run(folder))
+            loading.check_fit(recipe, {**tensors, name: torch.zeros(3, 1, 4)}, elegan.Run(folder))
 
 
 def test_a_model_that_cannot_be_had_without_values_is_not_checked(tmp_path: Path) -> None:
     recipe = find_recipe("gan").make(Spec(1, 8, 8), {})
-    sampling.check_fit(dataclasses.replace(recipe, build=lambda: torch.zeros(1).item() and None), {}, elegan.Run(tmp_path))
+    loading.check_fit(dataclasses.replace(recipe, build=lambda: torch.zeros(1).item() and None), {}, elegan.Run(tmp_path))
 
 
 # what is read and said
@@ -369,4 +373,4 @@ def test_a_model_that_builds_no_network_is_a_run_error(tmp_path: Path) -> None:
     builds: dict[str, Callable[[], Any]] = {"could not be built: ZeroDivisionError": lambda: 1 / 0, "builds int": lambda: 3}
     for said, build in builds.items():
         with pytest.raises(RunError, match=said):
-            sampling.build(dataclasses.replace(recipe, build=build), elegan.Run(tmp_path))
+            loading.build(dataclasses.replace(recipe, build=build), elegan.Run(tmp_path))
