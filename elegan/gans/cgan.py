@@ -43,6 +43,6 @@ def recipe(
 
 
 PRESETS = {
-    "tiny": Preset({"beta1": 0.0, "steps": 2000}, sides=(8, 15), command="elegan train digits"),
+    "tiny": Preset({"beta1": 0.0, "steps": 1500}, sides=(8, 15), command="elegan train digits"),
     "small": Preset({"steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet"),
 }

@@ -62,7 +62,7 @@ def test_the_same_command_goes_on_and_a_larger_number_of_steps_extends(tmp_path:
 def test_without_steps_a_short_run_goes_on_to_the_models_own_number(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text(
-        (Path(elegan.__file__).parent / "gans" / "dcgan.py").read_text().replace("20_000", "5").replace('"steps": 2000', '"lr": 2e-4')
+        (Path(elegan.__file__).parent / "gans" / "dcgan.py").read_text().replace("20_000", "5").replace('"steps": 1500', '"lr": 2e-4')
     )
     options = {name: value for name, value in SMALL.items() if name != "steps"}
     assert elegan.train("digits", model=str(mine), out=str(tmp_path), steps=2, **options).step == 2
