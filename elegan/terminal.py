@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from elegan.engine.loop import Listener, Progress
 
 Function = Callable[..., Any]
+SHORT = {
+    "discriminator_loss": "D",
+    "generator_loss": "G",
+    "real_probability": "D(x)",
+    "fake_probability": "D(G(z))",
+    "real_score": "real",
+    "fake_score": "fake",
+}
 PLAIN_EVERY = 5.0
 """Seconds between lines where there is no terminal to draw a bar on."""
 
@@ -88,9 +96,11 @@ class Bar:
         if sys.stderr.isatty() and not self.quiet:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.table import Column
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
-            self.bar = Progress(*columns, console=Console(stderr=True))
+            # The text comes last and is cut where the window ends; the steps are never squeezed out.
+            text = TextColumn("{task.fields[said]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1))
+            self.bar = Progress(BarColumn(12), MofNCompleteColumn(), text, console=Console(stderr=True), expand=True)
             self.bar.start()
         return self
 
@@ -119,7 +129,7 @@ class Bar:
         if self.bar is not None:
             task = next((task.id for task in self.bar.tasks if task.description == what), None)
             task = self.bar.add_task(what, total=total, said="") if task is None else task
-            self.bar.update(task, completed=done, said=said)
+            self.bar.update(task, completed=done, said=said or what)
         elif not self.quiet and (done == total or time.monotonic() - self.last > PLAIN_EVERY):
             self.last = time.monotonic()
             print(f"{what} {done:,}/{total:,} {said}".rstrip(), file=sys.stderr)
@@ -129,6 +139,6 @@ def describe(progress: Progress) -> str:
     """Rate, time left, and the readings a person follows: losses, D(x) and D(G(z)) or the critic's scores."""
     from elegan.tasks.plan import duration
 
-    short = {"discriminator_loss": "D loss", "generator_loss": "G loss", "real_probability": "D(x)", "fake_probability": "D(G(z))"}
-    readings = "  ".join(f"{short[name]} {value:.3g}" for name, value in progress.readings.items() if name in short)
-    return f"{progress.images / 1000:,.1f} kimg  {progress.rate:,.0f} images/s  {duration(progress.seconds_left)} left  {readings}"
+    readings = "  ".join(f"{SHORT[name]} {value:.2f}" for name, value in progress.readings.items() if name in SHORT)
+    left = duration(progress.seconds_left)
+    return f"{progress.rate:,.0f} images/s  {left} left  {readings}  {progress.images / 1000:,.1f} kimg"

@@ -43,6 +43,18 @@ def recipe(
 
 
 PRESETS = {
-    "tiny": Preset({"beta1": 0.0, "steps": 1500}, sides=(8, 15), command="elegan train digits"),
-    "small": Preset({"steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet"),
+    "tiny": Preset(
+        {"beta1": 0.0, "steps": 1500},
+        sides=(8, 15),
+        command="elegan train digits",
+        cost="38 s on two CPU cores, start to picture",
+        score="99.2% recognised, 98.8% useful (three seeds; docs/results.md)",
+    ),
+    "small": Preset(
+        {"steps": 5000},
+        sides=(16, 40),
+        command="elegan train mnist/train.parquet",
+        cost="7 minutes on two CPU cores",
+        score="98.8% recognised, 96.1% useful (three seeds; docs/results.md)",
+    ),
 }
