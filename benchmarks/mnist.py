@@ -19,7 +19,7 @@ from study import data_folder, keep_picture, study, train_by_command
 import elegan
 
 SAMPLES = 10_000
-ARMS = {"cgan": range(3), "dcgan": range(3), "gan": range(3)}
+ARMS = {"cgan": range(3), "dcgan": range(3), "gan": range(1)}
 
 
 def measure(arm: str, seed: int) -> dict[str, Any]:
