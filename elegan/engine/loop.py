@@ -178,13 +178,16 @@ class Training:
         """The averaged networks' batch norm statistics, estimated from their own samples."""
         if self.turns.average is None:
             return
-        seed, parts = key(self.sample_seed, "statistics"), []
+        with layer_randomness(key(self.sample_seed, "statistics"), self.turns.device):
+            estimate_statistics(self.sampler, self.statistics_batches())
+
+    def statistics_batches(self) -> Iterator[Batch]:
+        """Conditions as in the data, noise of their own; made one by one, and not at all where no batch norm asks for them."""
+        seed = key(self.sample_seed, "statistics")
         for number in range(STATISTICS_BATCHES):
             batch = self.batches(number)
             random = BatchRandomness(seed, number, 0, len(batch), len(batch), self.turns.device)
-            parts.append(Batch(batch.real, batch.condition, random))
-        with layer_randomness(seed, self.turns.device):
-            estimate_statistics(self.sampler, parts)
+            yield Batch(batch.real, batch.condition, random)
 
     def save_grid(self) -> None:
         """Seeds 0 to 63, and on to the end of the row; unselected. With up to 16 classes a column for each."""

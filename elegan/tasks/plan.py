@@ -64,7 +64,7 @@ def plan(
     from elegan.engine.loop import Listener
     from elegan.engine.measure import seconds_per_round
     from elegan.tasks.job import enough_memory, gather, make_job
-    from elegan.tasks.train import check_minutes, choose_precision, choose_run, target_of_resumed
+    from elegan.tasks.train import check_minutes, choose_precision, choose_run, steps_that_fit, target_of_resumed
 
     check_minutes(minutes, steps)
     notes: list[str] = []
@@ -75,7 +75,7 @@ def plan(
         precision = str(run.record["precision"]) if run.exists() else choose_precision(job)[0]
         gan = job.build()
         seconds = seconds_per_round(gan, job.recipe.optimizers, job.settings(precision), job.batches().at)
-    total = job.recipe.steps if minutes is None else max(1, int(minutes * 60 / seconds))
+    total = job.recipe.steps if minutes is None else steps_that_fit(minutes, seconds)
     if run.exists():
         total = target_of_resumed(job, run, "steps" in asked, minutes)
         notes.append(f"{run.path} is there already, at step {run.step:,}: it would go on from there. --new starts another.")

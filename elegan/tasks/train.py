@@ -226,7 +226,11 @@ def steps_within(job: Job, precision: str, minutes: float) -> int:
     from elegan.engine.measure import seconds_per_round
 
     seconds = seconds_per_round(job.build(), job.recipe.optimizers, job.settings(precision), job.batches().at)
-    return max(1, int(minutes * 60 / seconds))
+    return steps_that_fit(minutes, seconds)
+
+
+def steps_that_fit(minutes: float, seconds_per_step: float) -> int:
+    return max(1, int(minutes * 60 / seconds_per_step))
 
 
 def facts(job: Job, precision: str, timings: dict[str, float]) -> dict[str, Any]:

@@ -126,3 +126,15 @@ def test_networks_run_under_bfloat16_autocast(classes: int) -> None:
     logits.float().sum().backward()
     assert logits.isfinite().all()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
+
+
+def test_at_first_the_noise_speaks_louder_than_the_class() -> None:
+    """Equal voices made the generator learn one picture for each class on MNIST."""
+    torch.manual_seed(0)
+    generator = DCGANGenerator((1, 28, 28), width=8, num_classes=10)
+    assert generator.embedding is not None
+    noise, labels = torch.randn(100, generator.latent), torch.arange(10).repeat(10)
+    silent = torch.zeros_like(noise)
+    from_noise = generator.project(torch.cat([noise, silent], dim=1)).std(0).mean()
+    from_class = generator.project(torch.cat([silent, generator.embedding(labels)], dim=1)).std(0).mean()
+    assert from_noise > 5 * from_class
