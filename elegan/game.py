@@ -7,11 +7,12 @@ A variant's `play(batch, step)` yields the moves of one round in order. Nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from elegan.errors import OptionError
@@ -19,13 +20,31 @@ from elegan.randomness import BatchRandomness, Randomness
 
 
 @dataclass(frozen=True)
+class Attribute:
+    """A number that each image has: an age, or 1 and 0 for yes and no. Networks see `low` to `high` as -1 to 1.
+
+    examples: its values in some images of the data, the same images for each attribute, so that samples can be asked
+    for as they come.
+    """
+
+    name: str
+    low: float
+    high: float
+    examples: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Spec:
-    """What one sample is: an image of shape (channels, height, width) in [-1, 1], and the names of its classes, if any."""
+    """What one sample is: an image of shape (channels, height, width) in [-1, 1], and what may be asked of it.
+
+    That is one of `classes`, by their names, or a value of each of `attributes`, or nothing; never both.
+    """
 
     channels: int
     height: int
     width: int
     classes: tuple[str, ...] = ()
+    attributes: tuple[Attribute, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -35,22 +54,44 @@ class Spec:
     def num_classes(self) -> int:
         return len(self.classes)
 
-    def unlabelled(self) -> Spec:
-        return replace(self, classes=())
+    @property
+    def conditional(self) -> bool:
+        return bool(self.classes or self.attributes)
+
+    def unconditional(self) -> Spec:
+        return replace(self, classes=(), attributes=())
+
+    def scaled(self, values: Tensor) -> Tensor:
+        """Attributes' values (n, k) as networks see them: float32, `low` -> -1, `high` -> 1; a constant one is 0."""
+        low = values.new_tensor([attribute.low for attribute in self.attributes])
+        width = values.new_tensor([attribute.high - attribute.low or inf for attribute in self.attributes])
+        return (2 * (values - low) / width - (width < inf).to(values)).float()
+
+    def conditions_of(self, seeds: Sequence[int]) -> Tensor | None:
+        """What each seed is asked to be where nothing else is said: seed i is of class i modulo their number, or like
+        example i modulo their number. Class numbers (n,) int64, scaled values (n, k) float32, or None."""
+        if self.classes:
+            return torch.tensor([seed % len(self.classes) for seed in seeds])
+        if self.attributes:
+            rows = list(zip(*(attribute.examples for attribute in self.attributes), strict=True))
+            return self.scaled(torch.tensor([rows[seed % len(rows)] for seed in seeds], dtype=torch.float64))
+        return None
 
 
 @dataclass(frozen=True)
 class Batch:
     """What every task is made of: make `real`, given `condition`.
 
-    real: (n, c, h, w) in [-1, 1]. condition: class numbers (n,), or None. `whole` is false for a micro-batch, when
-    a round is divided: then a variant keeps nothing between its moves, so that one graph is alive at a time.
+    real: (n, c, h, w) in [-1, 1]. condition: class numbers (n,), scaled attributes (n, k), or None. progress: the share
+    of the training that is done, in [0, 1). `whole` is false for a micro-batch, when a round is divided: then a variant
+    keeps nothing between its moves, so that one graph is alive at a time.
     """
 
     real: Tensor
     condition: Tensor | None
     random: BatchRandomness
     whole: bool = True
+    progress: float = 0.0
 
     def __len__(self) -> int:
         return len(self.real)
@@ -67,7 +108,7 @@ class Batch:
     def _part(self, start: int, stop: int) -> Batch:
         random = replace(self.random, start=self.random.start + start, stop=self.random.start + stop)
         condition = None if self.condition is None else self.condition[start:stop]
-        return Batch(self.real[start:stop], condition, random, whole=False)
+        return replace(self, real=self.real[start:stop], condition=condition, random=random, whole=False)
 
 
 class Move(NamedTuple):
@@ -100,7 +141,7 @@ class GAN(nn.Module):
         raise NotImplementedError
 
     def sample(self, random: Randomness, condition: Tensor | None) -> Tensor:
-        """One sample (n, c, h, w) in [-1, 1] for each row of `random`; `condition` is (n,), or None."""
+        """One sample (n, c, h, w) in [-1, 1] for each row of `random`; `condition` as in a Batch."""
         raise NotImplementedError
 
     def settle(self, player: str) -> None:
@@ -131,7 +172,7 @@ class Recipe:
 
     build: makes the networks; called after seeding. optimizers: one for each player. batch: real images in a round.
     steps: rounds. average_half_life: images after which a weight's share in the average has halved; 0 keeps none.
-    uses_labels: whether the networks are told the class where the data has classes.
+    conditional: whether the networks are told the class, or the attributes, where the data has them.
     """
 
     build: Callable[[], GAN]
@@ -139,7 +180,7 @@ class Recipe:
     batch: int
     steps: int
     average_half_life: float = 0.0
-    uses_labels: bool = False
+    conditional: bool = False
 
 
 @dataclass(frozen=True)

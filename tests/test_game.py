@@ -206,4 +206,4 @@ def test_notes_are_means_without_a_graph() -> None:
 def test_a_spec_knows_its_shape_and_classes() -> None:
     assert SPEC.shape == (1, 2, 2)
     assert SPEC.num_classes == 2
-    assert SPEC.unlabelled() == Spec(1, 2, 2)
+    assert SPEC.unconditional() == Spec(1, 2, 2)

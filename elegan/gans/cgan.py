@@ -39,7 +39,7 @@ def recipe(
         penalty=penalties.penalty(penalty, penalty_weight, penalty_interval),
     )
     optimizers = {"generator": Adam(lr, (beta1, 0.999)), "discriminator": Adam(discriminator_lr, (beta1, 0.999))}
-    return Recipe(game, optimizers, batch, steps, average_half_life, uses_labels=True)
+    return Recipe(game, optimizers, batch, steps, average_half_life, conditional=True)
 
 
 PRESETS = {

@@ -30,7 +30,7 @@ def recipe(
 ) -> Recipe:
     """The published networks and settings, at any size from 8 to 256. Labels are not used."""
     game = convolutional_game(
-        spec.unlabelled(),
+        spec.unconditional(),
         objectives.objective(objective),
         latent=latent,
         width=width,
@@ -44,5 +44,5 @@ def recipe(
 
 PRESETS = {
     "tiny": Preset({"beta1": 0.0, "steps": 1500}, sides=(8, 15), command="elegan train digits --model dcgan"),
-    "small": Preset({"steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet --model dcgan"),
+    "small": Preset({"steps": 10_000}, sides=(16, 40), command="elegan train mnist/train.parquet --model dcgan"),
 }

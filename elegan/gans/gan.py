@@ -28,7 +28,7 @@ def recipe(
     def build() -> TwoPlayer:
         generator = MLPGenerator(latent, [hidden], spec.shape)
         discriminator = MLPDiscriminator([hidden], spec.shape)
-        return TwoPlayer(spec.unlabelled(), generator, discriminator, game, latent=latent, discriminator_steps=discriminator_steps)
+        return TwoPlayer(spec.unconditional(), generator, discriminator, game, latent=latent, discriminator_steps=discriminator_steps)
 
     optimizers = {"generator": Adam(lr), "discriminator": Adam(discriminator_lr)}
     return Recipe(build, optimizers, batch, steps, average_half_life)

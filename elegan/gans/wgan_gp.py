@@ -33,7 +33,7 @@ def recipe(
         penalty=Penalty(gradient_penalty, penalty_weight),
     )
     optimizers = {"generator": Adam(lr, (0.0, 0.9)), "discriminator": Adam(discriminator_lr, (0.0, 0.9))}
-    return Recipe(game, optimizers, batch, steps, average_half_life, uses_labels=True)
+    return Recipe(game, optimizers, batch, steps, average_half_life, conditional=True)
 
 
 PRESETS: dict[str, Preset] = {}

@@ -155,9 +155,9 @@ def choose_model(own: TrainOptions, data: ImageData, notes: list[str]) -> Recipe
 
 
 def label_note(model: str, recipe: Recipe, data: ImageData) -> list[str]:
-    if recipe.uses_labels and not data.spec.classes:
+    if recipe.conditional and not data.spec.classes:
         return [f"The data has no labels, so {model} runs unconditionally."]
-    if data.spec.classes and not recipe.uses_labels:
+    if data.spec.classes and not recipe.conditional:
         return [f"The data's {data.spec.num_classes} classes are not used: {model} is unconditional. cgan uses them."]
     return []
 
