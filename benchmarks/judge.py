@@ -2,6 +2,7 @@
 
 recognised: the share of samples that a classifier trained on real images gives the class they were asked for.
 usefulness: the accuracy, on real test images, of a classifier trained on samples alone.
+coverage: the share of real test images that have a sample among their nearest neighbours (Naeem et al., 2020).
 closeness: the share of samples suspiciously close to a real training image, beside that of held-out real images.
 """
 
@@ -64,6 +65,28 @@ def predict(classifier: Classifier, pixels: Pixels) -> Labels:
 
 def accuracy(classifier: Classifier, pixels: Pixels, labels: Labels) -> float:
     return float((predict(classifier, pixels) == labels).mean())
+
+
+@torch.no_grad()
+def coverage(classifier: Classifier, real: Pixels, samples: Pixels, neighbours: int = 5) -> float:
+    """The share of `real` images with a sample nearer than their 5th nearest other real image, in the classifier's last features.
+
+    A perfect sampler reaches 1 - 1/2^5 = 97% with as many samples as images (Naeem et al., 2020, section 3.3).
+    """
+    ours, theirs = ([features(classifier, to_tensor(p[i : i + 1000])) for i in range(0, len(p), 1000)] for p in (real, samples))
+    points = torch.cat(theirs)
+    everything = torch.cat(ours)
+    covered = 0
+    for part in ours:
+        radius = torch.cdist(part, everything).kthvalue(neighbours + 1, dim=1).values  # the first is the image itself
+        covered += int((torch.cdist(part, points).min(1).values < radius).sum())
+    return covered / len(real)
+
+
+def features(classifier: Classifier, images: Tensor) -> Tensor:
+    """(n, f): the classifier's last maps; the mean of each where an image is larger than 8 pixels."""
+    maps: Tensor = classifier.features(images)
+    return maps.mean((2, 3)) if images.shape[-1] > 8 else maps.flatten(1)
 
 
 def nearest_distances(pixels: Pixels, reference: Pixels, rank: int = 1) -> Tensor:

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from elegan.errors import OptionError as OptionError
     from elegan.errors import RunError as RunError
     from elegan.game import GAN as GAN
-    from elegan.game import Adam as Adam
+    from elegan.game import Attribute as Attribute
     from elegan.game import Batch as Batch
     from elegan.game import Move as Move
     from elegan.game import Preset as Preset
     from elegan.game import Recipe as Recipe
     from elegan.game import Spec as Spec
+    from elegan.optimizers import SGD as SGD
+    from elegan.optimizers import Adam as Adam
+    from elegan.optimizers import RMSprop as RMSprop
     from elegan.tasks.inspection import inspect_data as inspect_data
     from elegan.tasks.loading import Model as Model
     from elegan.tasks.loading import load as load
@@ -44,7 +47,8 @@ PUBLIC = {
     "elegan.engine.loop": ("Listener", "Progress"),
     "elegan.engine.run": ("Run",),
     "elegan.errors": ("DataError", "EleganError", "NotFiniteError", "OptionError", "RunError"),
-    "elegan.game": ("Adam", "Batch", "GAN", "Move", "Preset", "Recipe", "Spec"),
+    "elegan.game": ("Attribute", "Batch", "GAN", "Move", "Preset", "Recipe", "Spec"),
+    "elegan.optimizers": ("Adam", "RMSprop", "SGD"),
     "elegan.tasks.inspection": ("inspect_data",),
     "elegan.tasks.loading": ("Model", "load"),
     "elegan.tasks.plan": ("Plan", "plan"),

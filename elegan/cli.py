@@ -41,7 +41,7 @@ ALIASES = {"generate": "sample"}
 FLAG_HELP = {
     "dry_run": "Show what would be done, and stop.",
     "json": "Print JSON instead of text.",
-    "clear_cache": "Delete the cache of prepared images, and stop.",
+    "clear_cache": "Delete the cache of prepared images and downloads, and stop.",
 }
 
 

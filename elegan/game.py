@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from elegan.errors import OptionError
+from elegan.optimizers import Optimizer
 from elegan.randomness import BatchRandomness, Randomness
 
 
@@ -153,20 +153,6 @@ class GAN(nn.Module):
 
 
 @dataclass(frozen=True)
-class Adam:
-    """Settings of one player's optimizer (Kingma and Ba, 2015)."""
-
-    lr: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
-    eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        if not (0 < self.lr < inf and all(0 <= beta < 1 for beta in self.betas) and self.eps > 0):
-            expected = "Adam needs a learning rate and eps above 0, and betas from 0 to below 1"
-            raise OptionError(f"{expected}; got lr {self.lr}, betas {self.betas}, eps {self.eps}.")
-
-
-@dataclass(frozen=True)
 class Recipe:
     """All that training needs to know of a variant.
 
@@ -176,7 +162,7 @@ class Recipe:
     """
 
     build: Callable[[], GAN]
-    optimizers: Mapping[str, Adam]
+    optimizers: Mapping[str, Optimizer]
     batch: int
     steps: int
     average_half_life: float = 0.0

@@ -81,6 +81,8 @@ def layer_randomness(seed: int, device: torch.device) -> Iterator[None]:
     generators = [torch.default_generator]
     if device.type == "cuda":
         generators.append(torch.cuda.default_generators[device.index or 0])
+    elif device.type == "mps":
+        generators.append(torch.mps._get_default_mps_generator())
     states = [generator.get_state() for generator in generators]
     for generator in generators:
         generator.manual_seed(seed)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from elegan.errors import OptionError
+from elegan.errors import EleganError, OptionError
 
 if TYPE_CHECKING:
     from elegan.engine.loop import Listener, Progress
@@ -23,6 +23,9 @@ SHORT = {
     "real_score": "real",
     "fake_score": "fake",
 }
+LAST_WORD = 2.0
+"""Seconds that the first of several processes has to say what went wrong: torchrun ends it once another has ended."""
+
 PLAIN_EVERY = 5.0
 """Seconds between lines where there is no terminal to draw a bar on."""
 
@@ -33,6 +36,11 @@ class Summary(Protocol):
 
 
 def show_train(function: Function, arguments: dict[str, Any], *, dry_run: bool, json: bool) -> None:
+    from elegan.engine.processes import of_torchrun
+
+    if (mine := of_torchrun()) and not mine.first:
+        follow(function, arguments, dry_run)
+        return
     if dry_run:
         from elegan.tasks.plan import plan
 
@@ -46,6 +54,17 @@ def show_train(function: Function, arguments: dict[str, Any], *, dry_run: bool, 
     code = f" --model {shlex.quote(run.config['model'])}" if run.config["model"].endswith(".py") else ""
     print(f"Samples: {run.path / 'samples.png'}")
     print(f"More of them: elegan sample {shlex.quote(str(run.path))}{code} --seeds 0-99 --out FOLDER")
+
+
+def follow(function: Function, arguments: dict[str, Any], dry_run: bool) -> None:
+    """One of several processes that is not the first: that one speaks for all, also of what went wrong."""
+    if dry_run:
+        return
+    try:
+        function(**arguments)
+    except EleganError as error:
+        time.sleep(LAST_WORD)
+        raise SystemExit(2) from error
 
 
 def show_sample(function: Function, arguments: dict[str, Any]) -> None:
@@ -74,7 +93,9 @@ def show_data(function: Function, arguments: dict[str, Any], *, clear_cache: boo
     elif not arguments.get("where"):
         raise OptionError("data: name what to look at: digits, a folder, a zip or a parquet file.")
     else:
-        show([function(**arguments)], json)
+        with Bar(quiet=json) as bar:
+            report = function(**arguments, listener=bar.listener())
+        show([report], json)
 
 
 def show(found: Iterable[Summary], json: bool, empty: str = "") -> None:

@@ -35,13 +35,15 @@ def data_folder() -> Path:
 
 @pytest.fixture
 def batches_of() -> Callable[..., Batches]:
-    """batches_of(spec, size, seed)(step): uniform noise in [-1, 1] as "real" images, with random labels if spec has classes."""
+    """batches_of(spec, size, seed)(step): uniform noise in [-1, 1] as "real" images, with random classes or attributes if spec has them."""
 
     def make(spec: Spec, size: int = 4, seed: int = 0) -> Batches:
         def at(step: int) -> Batch:
             generator = torch.Generator().manual_seed(key(seed, "real", step))
             real = torch.rand(size, *spec.shape, generator=generator) * 2 - 1
             condition = torch.randint(spec.num_classes, (size,), generator=generator) if spec.classes else None
+            if spec.attributes:
+                condition = torch.rand(size, len(spec.attributes), generator=generator) * 2 - 1
             return Batch(real.to(memory_format=torch.channels_last), condition, BatchRandomness(seed, step, 0, size, size))
 
         return at

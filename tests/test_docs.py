@@ -64,9 +64,9 @@ def test_the_page_works_as_written(page: Path, reader: Path, monkeypatch: pytest
 def test_the_example_of_a_variant_is_under_40_lines_and_found_by_its_name(reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = [code for _, heading, code in blocks(ROOT / "docs" / "adding-a-variant.md") if "file=" in heading]
     assert len(code.splitlines()) < 40
-    (reader / "lsgan_example.py").write_text(code)
-    assert "lsgan_example" in elegan.gans.names()
-    assert "lsgan_example" in [recipe.name for recipe in elegan.recipes()]
+    (reader / "pearson_example.py").write_text(code)
+    assert "pearson_example" in elegan.gans.names()
+    assert "pearson_example" in [recipe.name for recipe in elegan.recipes()]
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from elegan.engine.average import Average, estimate_statistics
 from elegan.engine.turns import Settings, Turns
-from elegan.game import GAN, Adam, Batch, Move, Spec
+from elegan.game import GAN, Batch, Move, Spec
 from elegan.learning import learning_weights, prepare_networks, turn
+from elegan.optimizers import Adam
 from elegan.randomness import BatchRandomness, Randomness, layer_randomness
 
 
@@ -64,6 +66,18 @@ def test_a_shared_weight_is_updated_once_and_put_back() -> None:
     with turn(gan, "heads"):
         pass
     assert not any(weight.requires_grad for weight in gan.parameters())
+
+
+def test_what_the_layers_of_a_mac_draw_follows_from_the_seed_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a generator that stands in for that of its GPU."""
+    generator = torch.Generator().manual_seed(7)
+    monkeypatch.setattr(torch.mps, "_get_default_mps_generator", lambda: generator)
+    drawn = []
+    for _ in range(2):
+        with layer_randomness(3, torch.device("mps")):
+            drawn.append(torch.rand(4, generator=generator))
+    assert torch.equal(*drawn)
+    assert torch.equal(torch.rand(4, generator=generator), torch.rand(4, generator=torch.Generator().manual_seed(7)))
 
 
 def test_statistics_of_a_generator_with_dropout_are_a_function_of_its_weights() -> None:

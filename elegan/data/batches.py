@@ -17,27 +17,32 @@ class Batches:
     """The batches of `data`, without state: the same step gives the same batch in every process and after every resume.
 
     Each epoch passes over all images once, in an order of its own; batches run on over the border of epochs, and a
-    batch may be larger than the data. mirror: turn each image left to right with probability 1/2.
+    batch may be larger than the data. mirror: turn each image left to right with probability 1/2. part: the samples of
+    each batch that this process makes, without it all.
     """
 
-    def __init__(self, data: ImageData, *, batch: int, seed: int, mirror: bool = False, device: torch.device) -> None:
+    def __init__(
+        self, data: ImageData, *, batch: int, seed: int, mirror: bool = False, part: range | None = None, device: torch.device
+    ) -> None:
         self.data = data
         self.batch = batch
         self.seed = seed
         self.mirror = mirror
+        self.part = range(batch) if part is None else part
         self.device = device
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def at(self, step: int) -> Batch:
-        """The batch of `step`: real (batch, c, h, w) float32 in [-1, 1], channels last; condition (batch,) int64, or None."""
-        rows = self.rows(step)
-        labels = self.data.labels
-        condition = None if labels is None else torch.from_numpy(labels[rows]).to(self.device)
-        random = BatchRandomness(self.seed, step, 0, self.batch, self.batch, self.device)
-        return Batch(self._real(rows, step), condition, random)
+        """The n samples of `step` that are this part's: real (n, c, h, w) float32 in [-1, 1], channels last, and condition.
+
+        condition: class numbers (n,) int64, scaled attributes (n, k) float32, or None.
+        """
+        rows = self.rows(step)[self.part.start : self.part.stop]
+        random = BatchRandomness(self.seed, step, self.part.start, self.part.stop, self.batch, self.device)
+        return Batch(self._real(rows, random), self._condition(rows), random)
 
     def rows(self, step: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """The numbers of the images of `step`, (batch,)."""
+        """The numbers of the images of `step`, (batch,), those of other parts too."""
         positions = np.arange(step * self.batch, (step + 1) * self.batch)
         epochs, places = np.divmod(positions, len(self.data))
         parts = [self._order(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
@@ -46,14 +51,16 @@ class Batches:
     def _permutation(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.random.Generator(np.random.PCG64(key(self.seed, "order", epoch))).permutation(len(self.data))
 
-    def _real(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]], step: int) -> Tensor:
+    def _condition(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor | None:
+        if self.data.labels is not None:
+            return torch.from_numpy(self.data.labels[rows]).to(self.device)
+        if self.data.values is not None:
+            return self.data.spec.scaled(torch.from_numpy(self.data.values[rows])).to(self.device)
+        return None
+
+    def _real(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]], random: BatchRandomness) -> Tensor:
         # A quarter of the bytes travel to the device: it is there that they become floats.
         pixels = torch.from_numpy(np.ascontiguousarray(self.data.images[rows])).to(self.device)
         if self.mirror:
-            pixels = torch.where(self._turned(step), pixels.flip(2), pixels)
+            pixels = torch.where(random.uniform("data/mirror", 1, 1, 1) < 0.5, pixels.flip(2), pixels)
         return pixels.to(torch.float32).div_(127.5).sub_(1.0).permute(0, 3, 1, 2)
-
-    def _turned(self, step: int) -> Tensor:
-        """Which samples are mirrored, (batch, 1, 1, 1)."""
-        random = BatchRandomness(self.seed, step, 0, self.batch, self.batch, self.device)
-        return random.uniform("data/mirror", 1, 1, 1) < 0.5

@@ -1,4 +1,4 @@
-"""Where prepared images are kept: one folder for each preparation, written beside its place and moved there when it is whole."""
+"""Where prepared images and downloads are kept: one folder for each, written beside its place and moved there when it is whole."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from elegan.errors import DataError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MAKING = ".making-"
-IMAGES, LABELS, RECORD = FILES = ("images.bin", "labels.bin", "record.json")
+IMAGES, LABELS, VALUES, RECORD = PREPARED = ("images.bin", "labels.bin", "values.bin", "record.json")
+DOWNLOADED = "images.parquet"
 
 
 def cache_folder() -> Path:
@@ -25,33 +26,44 @@ def cache_folder() -> Path:
 
 
 def images_folder() -> Path:
-    """The part of the cache that holds prepared images. Nothing else of the cache folder is ever deleted."""
+    """The part of the cache that holds prepared images."""
     return cache_folder() / "elegan-prepared-images"
 
 
+def downloads_folder() -> Path:
+    """The part of the cache that holds what was downloaded."""
+    return cache_folder() / "elegan-downloads"
+
+
 def cache_bytes() -> int:
-    """How many bytes the prepared images take on disk."""
+    """How many bytes prepared images and downloads take on disk."""
     total = 0
-    for path in images_folder().rglob("*"):
-        with suppress(FileNotFoundError):  # Another process may just be moving its entry into place.
-            total += path.stat().st_size if path.is_file() else 0
+    for folder in (images_folder(), downloads_folder()):
+        for path in folder.rglob("*"):
+            with suppress(FileNotFoundError):  # Another process may just be moving its entry into place.
+                total += path.stat().st_size if path.is_file() else 0
     return total
 
 
 def clear_cache() -> int:
-    """Delete all prepared images; they are prepared again when they are needed. Returns the bytes freed."""
+    """Delete all prepared images and downloads, and nothing else: they are made and downloaded again when they are needed.
+
+    Returns the bytes freed.
+    """
     before = cache_bytes()
-    for entry in images_folder().glob("*"):
-        if is_ours(entry):
-            shutil.rmtree(entry)
-    with suppress(OSError):  # not empty: a stranger put something there
-        images_folder().rmdir()
+    for folder in (images_folder(), downloads_folder()):
+        for entry in folder.glob("*"):
+            if is_ours(entry):
+                shutil.rmtree(entry)
+        with suppress(OSError):  # not empty: a stranger put something there
+            folder.rmdir()
     return before - cache_bytes()
 
 
 def is_ours(entry: Path) -> bool:
-    """Whether a folder holds nothing but what a preparation writes; anything else is a person's own and stays."""
-    return entry.is_dir() and not entry.is_symlink() and all(path.name in FILES and path.is_file() for path in entry.iterdir())
+    """Whether a folder holds nothing but what we write; anything else is a person's own and stays."""
+    ours = (*PREPARED, DOWNLOADED)
+    return entry.is_dir() and not entry.is_symlink() and all(path.name in ours and path.is_file() for path in entry.iterdir())
 
 
 @contextmanager
@@ -63,17 +75,25 @@ def new_entry(target: Path, needed: int, is_whole: Callable[[Path], bool]) -> It
     """
     making: Path | None = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _check_space(target.parent, needed)
-        making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=target.parent))
-        yield making
-        if not is_whole(target):
-            _move(making, target)
-    except OSError as error:
-        raise DataError(_no_room(error)) from error
+        with writing():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _check_space(target.parent, needed)
+            making = Path(tempfile.mkdtemp(prefix=_MAKING, dir=target.parent))
+            yield making
+            if not is_whole(target):
+                _move(making, target)
     finally:
         if making is not None:
             shutil.rmtree(making, ignore_errors=True)
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """DataError where the disk is full or cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(_no_room(error)) from error
 
 
 def _check_space(folder: Path, needed: int) -> None:

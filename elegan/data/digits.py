@@ -6,7 +6,7 @@ from importlib import import_module
 
 import numpy as np
 
-from elegan.data.source import Pixels, Source, digest
+from elegan.data.source import Column, Pixels, Source, digest
 
 
 class DigitsSource(Source):
@@ -18,8 +18,8 @@ class DigitsSource(Source):
         self._rows = np.flatnonzero(is_test if split == "test" else ~is_test)
         # The file stores the ink of each cell as 0..16; uint8 grey is what every other image is.
         self._pixels: Pixels = np.round(bunch.images[self._rows] * 255 / 16).astype(np.uint8)
-        labels = bunch.target[self._rows].astype(np.int64)
-        super().__init__("digits", "digits", classes=[str(k) for k in range(10)], labels=labels)
+        column = Column("label", bunch.target[self._rows].tolist(), tuple(map(str, range(10))))
+        super().__init__("digits", "digits", columns={"label": column}, class_column="label")
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -31,6 +31,5 @@ class DigitsSource(Source):
     def item_name(self, i: int) -> str:
         return f"digit {self._rows[i]}"
 
-    def fingerprint(self) -> str:
-        assert self.labels is not None
-        return digest("digits", self._pixels.tobytes(), self.labels.tobytes())
+    def fingerprint_of_images(self) -> str:
+        return digest("digits", self._pixels.tobytes())

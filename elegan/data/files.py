@@ -19,29 +19,38 @@ class FolderSource(Source):
     """The images in a folder and the folders in it. Raises DataError if there is none, or not the split."""
 
     def __init__(self, folder: Path, where: str, split: str) -> None:
-        layout = arrange(where, list(_walk(folder)), split, lambda name: (folder / name).read_bytes())
-        super().__init__(folder.resolve().name, where, classes=layout.classes, labels=layout.labels, notes=layout.notes)
-        self.nested = layout.nested
         self._folder = folder
+        layout = arrange(where, list(_walk(folder)), split, self._read)
         self._names = layout.names
+        super().__init__(
+            folder.resolve().name,
+            where,
+            columns=layout.columns,
+            class_column=layout.class_column,
+            notes=layout.notes,
+            nested=layout.nested,
+        )
 
     def __len__(self) -> int:
         return len(self._names)
 
     def read(self, i: int) -> bytes:
-        path = self._folder / self._names[i]
-        if (size := path.stat().st_size) > MAX_FILE_BYTES:
-            raise OSError(f"{size >> 20} MB, more than the {MAX_FILE_BYTES >> 20} MB that one image may have")
-        return path.read_bytes()
+        return self._read(self._names[i])
 
     def item_name(self, i: int) -> str:
         return self._names[i]
 
-    def fingerprint(self) -> str:
-        parts: list[object] = ["folder", self.classes]
+    def fingerprint_of_images(self) -> str:
+        parts: list[object] = ["folder"]
         for name in self._names:
             parts += [name, *_size_and_time(self._folder / name)]
-        return digest(*parts, b"" if self.labels is None else self.labels.tobytes())
+        return digest(*parts)
+
+    def _read(self, name: str) -> bytes:
+        path = self._folder / name
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise OSError(f"{size >> 20} MB, more than the {MAX_FILE_BYTES >> 20} MB that one file may have")
+        return path.read_bytes()
 
 
 class ZipSource(Source):
@@ -54,8 +63,8 @@ class ZipSource(Source):
             raise DataError(f"{where} cannot be read as a zip file ({error}): it may be cut off. Copy or download it again.") from error
         self._entries = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
         layout = arrange(where, list(self._entries), split, self._read)
-        super().__init__(path.stem, where, classes=layout.classes, labels=layout.labels, notes=layout.notes)
         self._names = layout.names
+        super().__init__(path.stem, where, columns=layout.columns, class_column=layout.class_column, notes=layout.notes)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -66,16 +75,15 @@ class ZipSource(Source):
     def item_name(self, i: int) -> str:
         return self._names[i]
 
-    def fingerprint(self) -> str:
+    def fingerprint_of_images(self) -> str:
         entries = (self._entries[name] for name in self._names)
-        parts = [(entry.filename, entry.CRC, entry.file_size) for entry in entries]
-        return digest("zip", self.classes, *parts, b"" if self.labels is None else self.labels.tobytes())
+        return digest("zip", *((entry.filename, entry.CRC, entry.file_size) for entry in entries))
 
     def _read(self, name: str) -> bytes:
         """The bytes of one entry. What it declares is checked first, so that a bomb is never inflated."""
         entry = self._entries[name]
         if entry.file_size > MAX_FILE_BYTES:
-            raise OSError(f"unpacks to {entry.file_size >> 20} MB, more than the {MAX_FILE_BYTES >> 20} MB that one image may have")
+            raise OSError(f"unpacks to {entry.file_size >> 20} MB, more than the {MAX_FILE_BYTES >> 20} MB that one file may have")
         if entry.file_size > (1 << 20) and entry.file_size > MAX_RATIO * entry.compress_size:
             raise OSError(f"unpacks to {entry.file_size // max(entry.compress_size, 1)} times its size, which no image does")
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -44,11 +44,13 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image before its pixels are decoded: the size it has when upright, and its Pillow mode."""
+    """What is known of an image before its pixels are decoded: the size it has when upright, its Pillow mode, and whether
+    it is the first of several in its file."""
 
     width: int
     height: int
     mode: str
+    is_first: bool = False
 
 
 @contextmanager
@@ -85,13 +87,13 @@ def open_image(raw: bytes | Pixels) -> Image.Image:
 
 
 def header(image: Image.Image) -> Header:
-    """The size that `image` has once it is upright, and its mode."""
+    """The size that `image` has once it is upright, its mode, and whether others follow it."""
     width, height = image.size
     # A PNG without EXIF ahead of its pixels would be decoded just to look for some behind them.
     looked_for = image.format not in (None, "PNG") or "exif" in image.info
     if looked_for and _orientation(image) >= 5:
         width, height = height, width
-    return Header(width, height, image.mode)
+    return Header(width, height, image.mode, _is_first(image))
 
 
 def content(image: Image.Image, *, colour_known: bool, alpha_known: bool) -> tuple[bool, bool]:
@@ -108,11 +110,11 @@ def content(image: Image.Image, *, colour_known: bool, alpha_known: bool) -> tup
     return colour, _has_alpha(image)
 
 
-def decode(raw: bytes | Pixels, size: tuple[int, int], channels: int) -> bytes:
+def decode(raw: bytes | Pixels, size: tuple[int, int], channels: int, fit: str) -> bytes:
     """The pixels of one image, row by row: height * width * channels bytes for `size` (height, width).
 
-    The image is turned upright, brought to 8 bits and `channels` (1 grey, 2 grey and alpha, 3 RGB, 4 RGBA), scaled so
-    that it covers `size` and cropped around its centre. Raises Unreadable.
+    The image is turned upright, brought to 8 bits and `channels` (1 grey, 2 grey and alpha, 3 RGB, 4 RGBA), and to
+    `size` by one of the `FITS`. Raises Unreadable.
     """
     with damage():
         image = open_image(raw)
@@ -120,7 +122,7 @@ def decode(raw: bytes | Pixels, size: tuple[int, int], channels: int) -> bytes:
             # JPEG can be decoded at 1/2, 1/4 or 1/8; twice the wanted size leaves the resampling its work.
             image.draft(None, (2 * max(size), 2 * max(size)))
         image.load()
-        return fit(to_mode(eight_bit(upright(image)), MODES[channels]), size).tobytes()
+        return FITS[fit](to_mode(eight_bit(upright(image)), MODES[channels]), size).tobytes()
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -155,16 +157,40 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def crop(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """`image` scaled to cover `size` (height, width) and cropped around its centre."""
     height, width = size
-    if image.size == (width, height):
-        return image
     scale = max(width / image.width, height / image.height)
     across, down = width / scale, height / scale
     left, top = (image.width - across) / 2, (image.height - down) / 2
-    box = (left, top, min(left + across, image.width), min(top + down, image.height))
-    if scale > 1:
+    return _resized(image, size, (left, top, min(left + across, image.width), min(top + down, image.height)))
+
+
+def pad(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The whole `image`, scaled to lie within `size` (height, width), in the middle of black; transparent black if it has alpha."""
+    height, width = size
+    scale = min(width / image.width, height / image.height)
+    across, down = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    ground = Image.new(image.mode, (width, height))
+    ground.paste(stretch(image, (down, across)), ((width - across) // 2, (height - down) // 2))
+    return ground
+
+
+def stretch(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The whole `image`, scaled to `size` (height, width), whatever its own shape."""
+    return _resized(image, size, (0, 0, image.width, image.height))
+
+
+FITS: dict[str, Callable[[Image.Image, tuple[int, int]], Image.Image]] = {"crop": crop, "pad": pad, "stretch": stretch}
+"""How an image comes to a size of another shape."""
+
+
+def _resized(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    """The part `box` (left, top, right, bottom) of `image`, as `size` (height, width)."""
+    height, width = size
+    if image.size == (width, height):
+        return image
+    if width > box[2] - box[0] and height > box[3] - box[1]:
         return image.resize((width, height), Image.Resampling.BICUBIC, box=box)
     return image.resize((width, height), Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
 
@@ -181,6 +207,14 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION, 1))
     except _DAMAGE:  # Damaged EXIF around good pixels: the picture is worth keeping as it is stored.
         return 1
+
+
+def _is_first(image: Image.Image) -> bool:
+    """Whether it is the first frame of an animation, or the first page. The second picture of a phone's JPEG (MPO) is but a small copy."""
+    try:
+        return bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+    except _DAMAGE:  # A good picture before a damaged one.
+        return False
 
 
 def _has_colour(rgba: Image.Image) -> bool:

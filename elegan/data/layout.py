@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-import json
-import zlib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from elegan.data.source import SPLITS, Labels, natural, number_classes
+from elegan.data.columns import CLASS_NAMES, FOLDER
+from elegan.data.source import SPLITS, Column, natural
+from elegan.data.tables import INDEX, is_table, read_tables
 from elegan.errors import DataError
 
 EXTENSIONS = frozenset(
     [".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif"]
 )
 EXPECTED = "expected images (.png, .jpg, .webp, ...), all in one folder or in one folder for each class"
-INDEX = "dataset.json"
 _JUNK = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
 _SPLIT_NAMES = frozenset(name for names in SPLITS.values() for name in names)
+_DOMAIN = re.compile(rf"({'|'.join(_SPLIT_NAMES)})([ab])", re.IGNORECASE)
+"""trainA, testB: the folders of unpaired images, as CycleGAN has them."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The images in order, by name; their labels and class names, if any; and sentences on what was found."""
+    """The images in order, by name; what is said of them; the column that holds classes; and sentences on what was found."""
 
     names: tuple[str, ...]
-    classes: tuple[str, ...]
-    labels: Labels | None
+    columns: dict[str, Column]
+    class_column: str | None
     notes: tuple[str, ...]
     nested: str = ""
+
+
+@dataclass
+class _Place:
+    """Where images were found: they, the folders they have in common, those of them that were stepped into, and notes."""
+
+    images: list[str]
+    prefix: str = ""
+    nested: str = ""
+    notes: list[str] = field(default_factory=list)
 
 
 def arrange(where: str, names: Sequence[str], split: str, read: Callable[[str], bytes]) -> Layout:
@@ -41,15 +53,20 @@ def arrange(where: str, names: Sequence[str], split: str, read: Callable[[str], 
     images = sorted((name for name in visible if _suffix(name) in EXTENSIONS), key=natural)
     if not images:
         raise DataError(f"No image in {where}: found {_found(visible)}; {EXPECTED}.")
-    notes = _others(visible)
-    index = min((name for name in visible if PurePosixPath(name).name == INDEX), key=len, default=None)
-    table = _table(index, read) if index and split == "train" else None
-    if index and table is not None:
-        classes, labels, note = _from_index(index, table, images)
-        return Layout(tuple(images), classes, labels, (*notes, note))
-    images, prefix, nested, more = _descend(where, images, split)
-    classes, labels, also = _classes(images, prefix)
-    return Layout(tuple(images), classes, labels, (*notes, *more, *also), nested)
+    tables = read_tables(visible, images, read)
+    if tables.has_index and split == "train":
+        place, folders = _Place(images), list[str]()
+    else:
+        place = _descend(where, images, split)
+        folders = _class_folders(place)
+    columns, more = tables.columns(place.images)
+    class_column = next((name for name in CLASS_NAMES if name in columns), FOLDER if folders else None)
+    if folders:
+        columns.setdefault(FOLDER, Column(FOLDER, folders))
+    if tables.has_index and not columns and any("/" in name for name in images):
+        more.append(f"Folders are not taken for classes, because there is a {INDEX}: no labels.")
+    notes = (*_others(visible), *tables.notes, *place.notes, *more)
+    return Layout(tuple(place.images), columns, class_column, notes, place.nested)
 
 
 def _hidden(name: str) -> bool:
@@ -69,32 +86,40 @@ def _found(names: Sequence[str]) -> str:
 
 
 def _others(visible: Sequence[str]) -> tuple[str, ...]:
-    others = [name for name in visible if _suffix(name) not in EXTENSIONS and PurePosixPath(name).name != INDEX]
+    others = [name for name in visible if _suffix(name) not in EXTENSIONS and not is_table(name)]
     return (f"Ignored {_found(others)}.",) if others else ()
 
 
-def _descend(where: str, images: list[str], split: str) -> tuple[list[str], str, str, list[str]]:
-    """Step into split folders and into folders that are alone: the images left, their common prefix, what was stepped into, notes."""
-    prefix, nested, notes = "", "", list[str]()
-    chosen = ""
-    while tops := _top_folders(images, prefix):
+def _descend(where: str, images: list[str], split: str) -> _Place:
+    """Step into split folders and into folders that are alone."""
+    place, chosen = _Place(images), list[str]()
+    while tops := _top_folders(place.images, place.prefix):
         if not chosen and all(top.lower() in _SPLIT_NAMES for top in tops):
-            top = chosen = _choose(where, tops, split)
-            notes.append(f"The folders {', '.join(tops)} are splits, not classes: {split} reads {chosen!r}.")
-            images = [name for name in images if name.startswith(f"{prefix}{chosen}/")]
+            chosen = [_choose(where, tops, split)]
+            place.notes.append(f"The folders {', '.join(tops)} are splits, not classes: {split} reads {chosen[0]!r}.")
+        elif not chosen and _domains(tops) == {"A", "B"}:
+            chosen = _choose_domains(where, tops, split)
+            place.notes.append(
+                f"The folders {', '.join(tops)} hold unpaired images, for translation: {split} reads {' and '.join(chosen)}, as the "
+                "classes A and B. To have one of them alone, give that folder's own path (unpack a zip file first)."
+            )
         elif len(tops) == 1:
-            top = tops[0]
-            nested += f"{top}/"
+            place.nested += f"{tops[0]}/"
+            place.prefix += f"{tops[0]}/"
+            continue
         else:
             break
-        prefix += f"{top}/"
+        place.images = [name for name in place.images if name[len(place.prefix) :].partition("/")[0] in chosen]
+        if len(chosen) > 1:
+            break
+        place.prefix += f"{chosen[0]}/"
     if split != "train" and not chosen:
         raise DataError(
             f"{where} has no {split} split: expected folders named train and test in it. Give the test images by their own path."
         )
-    if nested:
-        notes.append(f"All images lie in the folder {nested!r}, which is alone at its level: read from there.")
-    return images, prefix, nested, notes
+    if place.nested:
+        place.notes.append(f"All images lie in the folder {place.nested!r}, which is alone at its level: read from there.")
+    return place
 
 
 def _top_folders(images: Sequence[str], prefix: str) -> list[str]:
@@ -115,31 +140,28 @@ def _choose(where: str, tops: Sequence[str], split: str) -> str:
     )
 
 
-def _classes(images: Sequence[str], prefix: str) -> tuple[tuple[str, ...], Labels | None, list[str]]:
-    """Class names and labels from the folders under `prefix`; none if images lie beside them."""
-    rests = [name[len(prefix) :] for name in images]
+def _domains(tops: Sequence[str]) -> set[str]:
+    """{"A", "B"} for trainA, trainB, testA, testB; empty if any folder is called otherwise."""
+    matches = [_DOMAIN.fullmatch(top) for top in tops]
+    return {match[2].upper() for match in matches if match} if all(matches) else set()
+
+
+def _choose_domains(where: str, tops: Sequence[str], split: str) -> list[str]:
+    for name in SPLITS[split]:
+        if len(chosen := [top for top in tops if top[:-1].lower() == name]) == 2:
+            return chosen
+    raise DataError(
+        f"{where} has no {split} split: found {', '.join(tops)}; expected {split}A and {split}B. Give one folder by its own path."
+    )
+
+
+def _class_folders(place: _Place) -> list[str]:
+    """The folder that each image lies in, under those that all have in common; [] and a note if some lie beside folders."""
+    rests = [name[len(place.prefix) :] for name in place.images]
     loose = sum("/" not in rest for rest in rests)
-    if loose == 0:
-        return *number_classes([rest.partition("/")[0] for rest in rests]), []
-    if loose < len(rests):
-        return (), None, [f"{loose} image(s) lie beside the folders, so the folders are not taken for classes: no labels."]
-    return (), None, []
-
-
-def _from_index(found: str, table: list[tuple[str, object]], images: Sequence[str]) -> tuple[tuple[str, ...], Labels | None, str]:
-    """Classes and labels from the table of the index file `found`, and a note."""
-    folder = found[: -len(INDEX)]
-    by_name = {folder + path.replace("\\", "/"): value for path, value in table}
-    values = [by_name.get(name) for name in images]
-    numbers = [value for value in values if type(value) is int]
-    if len(numbers) != len(images):
-        return (), None, f"{found} has no class number for {len(images) - len(numbers)} image(s): no labels."
-    return *number_classes(numbers), f"Labels come from {found}."
-
-
-def _table(found: str, read: Callable[[str], bytes]) -> list[tuple[str, object]] | None:
-    """The pairs (path, label) of StyleGAN's {"labels": [["00000/img.png", 3], ...]}; None if it is some other or a damaged file."""
-    try:
-        return [(str(path), label) for path, label in json.loads(read(found))["labels"] or []]
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, zlib.error):
-        return None
+    if 0 < loose < len(rests):
+        place.notes.append(f"{loose} image(s) lie beside the folders, so the folders are not taken for classes: no labels.")
+    if loose:
+        return []
+    folders = [rest.partition("/")[0] for rest in rests]
+    return [folder[-1].upper() for folder in folders] if _domains(sorted(set(folders))) == {"A", "B"} else folders

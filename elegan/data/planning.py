@@ -6,12 +6,17 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from elegan.data.images import MODES, Header, Unreadable, content, damage, header, open_image, quiet
+from elegan.data.images import FITS, MODES, Header, Unreadable, content, damage, header, open_image, quiet
 from elegan.data.source import Source
-from elegan.errors import DataError
+from elegan.errors import DataError, nearest
 
 SMALLEST, LARGEST, USUAL = 8, 256, 64
 KINDS = {1: "grey", 2: "grey with transparency", 3: "RGB", 4: "RGB with transparency"}
+FIT_WORDS = {
+    "crop": "scaled to cover that, and cropped around the centre",
+    "pad": "scaled to lie within that, and padded with black, or with transparency",
+    "stretch": "stretched to that",
+}
 
 
 @dataclass
@@ -25,11 +30,25 @@ class Survey:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What is asked of every image: its size (height, width) and channels, None to choose them, and one of the `FITS`."""
+
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    fit: str = "crop"
+
+    def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise DataError(f"There is no fit {self.fit!r}. {nearest(self.fit, FITS)}")
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What becomes of every image: its size (height, width) and channels, and the reasons as sentences."""
+    """What becomes of every image: its size (height, width) and channels, how it comes to them, and the reasons as sentences."""
 
     size: tuple[int, int]
     channels: int
+    fit: str
     notes: tuple[str, ...]
 
     @property
@@ -63,17 +82,18 @@ def _look(source: Source, i: int, result: Survey) -> None:
     result.alpha |= alpha
 
 
-def make_plan(source: Source, found: Survey, size: tuple[int, int] | None, channels: int | None) -> Plan:
-    """Choose size and channels where they are None. Raises DataError if they cannot be had, or if no image is readable."""
+def make_plan(source: Source, found: Survey, wanted: Wanted) -> Plan:
+    """Choose size and channels where they are not given. Raises DataError if they cannot be had, or if no image is readable."""
     if not found.headers:
         reasons = "; ".join(f"{count} x {reason}" for reason, count in Counter(found.broken.values()).most_common(3))
         first = source.item_name(min(found.broken))
         what = f"None of the {len(found.broken)} image(s) in {source.where} can be used, the first being {first} ({reasons})"
         raise DataError(f"{what}: give others, {SMALLEST}x{SMALLEST} or larger.")
     sizes = Counter((one.height, one.width) for one in found.headers.values())
-    chosen, notes = (_checked_size(size), []) if size is not None else _choose_size(sizes)
-    kind, more = _choose_channels(found, channels)
-    return Plan(chosen, kind, (*notes, *_about_resizing(sizes, chosen), *more))
+    chosen, notes = (_checked_size(wanted.size), []) if wanted.size is not None else _choose_size(sizes)
+    kind, more = _choose_channels(found, wanted.channels)
+    notes = [*notes, *_about_resizing(sizes, chosen, wanted.fit, kind), *more, *_about_frames(source, found)]
+    return Plan(chosen, kind, wanted.fit, tuple(notes))
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -94,14 +114,26 @@ def _choose_size(sizes: Counter[tuple[int, int]]) -> tuple[tuple[int, int], list
     return (side, side), [f"The images have {what}; {side}x{side} was chosen. Give a size to have another."]
 
 
-def _about_resizing(sizes: Counter[tuple[int, int]], size: tuple[int, int]) -> list[str]:
-    """What scaling and cropping does to images of `sizes`."""
+def _about_resizing(sizes: Counter[tuple[int, int]], size: tuple[int, int], fit: str, channels: int) -> list[str]:
+    """What scaling, and cropping, padding or stretching, does to images of `sizes`."""
     height, width = size
     total = sizes.total()
-    cropped = sum(count for (h, w), count in sizes.items() if abs(h * width - w * height) >= max(h, w))
-    enlarged = sum(count for (h, w), count in sizes.items() if h < height or w < width)
-    notes = [f"{cropped} of {total} images have another aspect ratio: cropped around the centre."] if cropped else []
+    done = {
+        "crop": "cropped around the centre",
+        "pad": f"padded with {'transparency' if channels in (2, 4) else 'black'}",
+        "stretch": "stretched, which distorts them",
+    }
+    other = sum(count for (h, w), count in sizes.items() if abs(h * width - w * height) >= max(h, w))
+    notes = [f"{other} of {total} images have another aspect ratio: {done[fit]}."] if other else []
+    is_enlarged = all if fit == "pad" else any
+    enlarged = sum(count for (h, w), count in sizes.items() if is_enlarged((h < height, w < width)))
     return notes + ([f"{enlarged} of {total} images are smaller than {height}x{width}: enlarged."] if enlarged else [])
+
+
+def _about_frames(source: Source, found: Survey) -> list[str]:
+    several = [i for i, one in found.headers.items() if one.is_first]
+    what = f"{len(several)} of {len(found.headers)} images are animated, or have several pages"
+    return [f"{what}, first {source.item_name(several[0])}: only the first picture of each is used."] if several else []
 
 
 def _choose_channels(found: Survey, channels: int | None) -> tuple[int, list[str]]:

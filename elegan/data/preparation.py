@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from elegan.data.cache import IMAGES, LABELS, RECORD, images_folder, new_entry
+from elegan.data.cache import IMAGES, LABELS, RECORD, VALUES, images_folder, new_entry
 from elegan.data.images import Unreadable, damage, decode, quiet
-from elegan.data.planning import Plan, Survey, make_plan, survey
-from elegan.data.source import Labels, Pixels, Source, digest
+from elegan.data.planning import Plan, Survey, Wanted, make_plan, survey
+from elegan.data.source import Labels, Pixels, Progress, Source, Values, digest
 from elegan.errors import DataError
-from elegan.game import Spec
+from elegan.game import Attribute, Spec
+from elegan.randomness import key
 
-FORMAT = 1
-Progress = Callable[[int, int], None]
+FORMAT = 2
+EXAMPLES = 64
+"""Images whose attributes are kept as examples of what may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Skipped:
 class ImageData:
     """Images ready for training.
 
-    spec: their shape and class names. images: (n, h, w, c) uint8, read-only, mapped from `cache`. labels: (n,) int64
-    or None. fingerprint: a hash of the pixels and labels. skipped, notes: what a person should know about them.
+    spec: their shape, and class names or attributes. images: (n, h, w, c) uint8, read-only, mapped from `cache`.
+    labels: (n,) int64 or None. values: those of the attributes as they are in the data, (n, k) float64, or None.
+    fingerprint: a hash of pixels, labels and values. skipped, notes: what a person should know about them.
     """
 
     spec: Spec
@@ -48,6 +50,7 @@ class ImageData:
     cache: Path
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    values: Values | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -58,6 +61,7 @@ def prepare(
     *,
     size: tuple[int, int] | None = None,
     channels: int | None = None,
+    fit: str = "crop",
     strict: bool = False,
     progress: Progress | None = None,
 ) -> ImageData:
@@ -65,19 +69,23 @@ def prepare(
 
     size: (height, width) within 8 to 256; None keeps a size that all images share within these limits and else
     chooses a square of at most 64. channels: 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA; None takes the fewest that
-    lose nothing. Images that cannot be read or have a side under 8 pixels are skipped and named; with `strict` the
-    first raises. progress(done, total) is called while images are decoded.
+    lose nothing. fit: how images of another shape come to that size; "crop" covers it and crops around the centre, "pad"
+    keeps the whole image, in the middle of black or of transparency, "stretch" distorts it. Images that cannot be read or
+    have a side under 8 pixels are skipped and named; with `strict` the first raises. progress(done, total) is called
+    while images are decoded; while they are streamed, `total` may be 0, unknown.
 
-    Raises DataError if no image is left, size or channels are impossible, or the cache folder has no room.
+    Raises DataError if no image is left, size, channels or fit are impossible, or the cache folder has no room.
     """
-    target = images_folder() / f"{source.name}-{digest(source.fingerprint(), size, channels, FORMAT)[:16]}"
-    record = _record(target, source.labels is not None)
+    wanted, notes = Wanted(size, channels, fit), list(source.notes)
+    target = images_folder() / f"{source.name}-{digest(source.fingerprint(), size, channels, fit, FORMAT)[:16]}"
+    record = _record(target)
     if record is None:
-        record = _make(source, target, size, channels, strict, progress or _ignore)
+        source.fetch(progress or _ignore)
+        record = _make(source, target, wanted, strict, progress or _ignore, source.notes[len(notes) :])
     if strict and record["skipped"]:
         name, reason = record["skipped"][0]
         raise DataError(_refusal(source, name, reason))
-    return _map(source, target, record)
+    return _map(source, target, record, notes)
 
 
 def _ignore(done: int, total: int) -> None:
@@ -92,28 +100,22 @@ class _Replan(Exception):
     """Files turned out damaged that had a say in size and channels: decide again without them."""
 
 
-def _make(
-    source: Source, target: Path, size: tuple[int, int] | None, channels: int | None, strict: bool, progress: Progress
-) -> dict[str, Any]:
-    """Decode everything into `target` and return its record."""
+def _make(source: Source, target: Path, wanted: Wanted, strict: bool, progress: Progress, notes: list[str]) -> dict[str, Any]:
+    """Decode everything into `target` and return its record, which begins with `notes`."""
     found = survey(source)
-
-    def is_whole(entry: Path) -> bool:
-        return _record(entry, source.labels is not None) is not None
-
     while True:
         _check_strict(source, found, strict)
-        plan = make_plan(source, found, size, channels)
+        plan = make_plan(source, found, wanted)
         try:
-            with new_entry(target, len(found.headers) * plan.bytes_per_image, is_whole) as folder:
+            with new_entry(target, len(found.headers) * plan.bytes_per_image, lambda entry: _record(entry) is not None) as folder:
                 state, kept, late = _decode_all(source, folder, found, plan, progress)
                 if late:
                     found = survey(source, found.broken | late)
                     _check_strict(source, found, strict)
-                    again = make_plan(source, found, size, channels)
+                    again = make_plan(source, found, wanted)
                     if (again.size, again.channels) != (plan.size, plan.channels):
                         raise _Replan
-                return _finish(source, folder, plan, found, state, kept)
+                return _finish(source, folder, plan, found, state, kept, notes)
         except _Replan:
             continue
 
@@ -149,25 +151,29 @@ def _decode_all(
 def _decode(source: Source, i: int, plan: Plan) -> bytes:
     with damage():
         raw = source.read(i)
-    return decode(raw, plan.size, plan.channels)
+    return decode(raw, plan.size, plan.channels, plan.fit)
 
 
-def _finish(source: Source, folder: Path, plan: Plan, found: Survey, state: hashlib.blake2b, kept: list[int]) -> dict[str, Any]:
-    """Write labels and record beside the pixels."""
+def _finish(
+    source: Source, folder: Path, plan: Plan, found: Survey, state: hashlib.blake2b, kept: list[int], notes: list[str]
+) -> dict[str, Any]:
+    """Write labels, values and record beside the pixels."""
     shape = [len(kept), *plan.size, plan.channels]
-    labels = b"" if source.labels is None else source.labels[kept].tobytes()
-    for part in (labels, repr((shape, source.classes)).encode()):
+    labels, values = (b"" if array is None else array[kept].tobytes() for array in (source.labels, source.values))
+    for part in (labels, repr((shape, source.classes)).encode(), values, repr(source.attributes).encode() if values else b""):
         state.update(part)
     skipped = [(source.item_name(i), found.broken[i]) for i in sorted(found.broken)]
     record = {
         "format": FORMAT,
+        "origin": source.origin,
         "shape": shape,
         "fingerprint": state.hexdigest(),
         "skipped": skipped,
-        "notes": list(plan.notes),
+        "notes": [*notes, *plan.notes],
         "classes": list(source.classes),
+        "attributes": list(source.attributes),
     }
-    for name, raw in ((LABELS, labels), (RECORD, json.dumps(record).encode())):
+    for name, raw in ((LABELS, labels), (VALUES, values), (RECORD, json.dumps(record).encode())):
         with (folder / name).open("wb") as file:
             file.write(raw)
             _sync(file)
@@ -180,34 +186,45 @@ def _sync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _record(target: Path, labelled: bool) -> dict[str, Any] | None:
+def _record(target: Path) -> dict[str, Any] | None:
     """The record of a whole cache entry; None if there is none or if it is damaged."""
     try:
         record = json.loads((target / RECORD).read_bytes())
-        shape, sizes = record["shape"], [(target / name).stat().st_size for name in (IMAGES, LABELS)]
-        wanted = [int(np.prod(shape)), shape[0] * 8 if labelled else 0]
+        shape, sizes = record["shape"], [(target / name).stat().st_size for name in (IMAGES, LABELS, VALUES)]
+        wanted = [int(np.prod(shape)), shape[0] * 8 if record["classes"] else 0, shape[0] * 8 * len(record["attributes"])]
         keys = {"fingerprint", "skipped", "notes"} <= record.keys()
         return record if record["format"] == FORMAT and sizes == wanted and keys and shape[0] > 0 else None
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return None
 
 
-def _map(source: Source, target: Path, record: dict[str, Any]) -> ImageData:
+def _map(source: Source, target: Path, record: dict[str, Any], notes: list[str]) -> ImageData:
     """The prepared images, mapped into memory."""
     count, height, width, channels = record["shape"]
     images = np.memmap(target / IMAGES, dtype=np.uint8, mode="r", shape=(count, height, width, channels))
-    labels = None if source.labels is None else np.fromfile(target / LABELS, dtype=np.int64)
+    classes, names = tuple(record["classes"]), record["attributes"]
+    values = np.fromfile(target / VALUES, dtype=np.float64).reshape(count, len(names))
     skipped = [Skipped(name, reason) for name, reason in record["skipped"]]
     return ImageData(
-        spec=Spec(channels, height, width, source.classes),
+        spec=Spec(channels, height, width, classes, _attributes(names, values)),
         images=images,
-        labels=labels,
+        labels=np.fromfile(target / LABELS, dtype=np.int64) if classes else None,
         name=source.name,
         where=source.where,
         fingerprint=record["fingerprint"],
         cache=target,
         skipped=skipped,
-        notes=[*source.notes, *record["notes"], *_about_skipped(skipped, count)],
+        notes=[*notes, *record["notes"], *_about_skipped(skipped, count)],
+        values=values if names else None,
+    )
+
+
+def _attributes(names: list[str], values: Values) -> tuple[Attribute, ...]:
+    """The range of each column of `values` (n, k), and what it holds in some images, drawn once for all."""
+    rows = np.random.Generator(np.random.PCG64(key("attributes", "examples"))).permutation(len(values))[:EXAMPLES]
+    return tuple(
+        Attribute(name, float(column.min()), float(column.max()), tuple(column[rows].tolist()))
+        for name, column in zip(names, values.T, strict=True)
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,28 +15,61 @@ import numpy.typing as npt
 from elegan.errors import DataError, nearest
 
 Labels = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+"""Is told what is done, and of how much; 0 where that is not known."""
 
 SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 
 
-class Source(ABC):
-    """Images that can be read one at a time.
+@dataclass(frozen=True)
+class Column:
+    """What is said of each image under one name: a text or a number, or None where nothing is said.
 
-    name: short and fit for a file name. where: as the person gave it. classes: names in the order of the label
-    numbers, () without labels. labels: (n,) int64, or None. notes: sentences on what was found and decided.
-    nested: the folders that had to be stepped into before images or classes were met, "" if none.
+    classes: the names of the classes that numbers in it stand for, if they have any. origin: the file it is from, where
+    that has to be said.
+    """
+
+    name: str
+    cells: Sequence[object]
+    classes: tuple[str, ...] = ()
+    origin: str = ""
+
+
+class Source(ABC):
+    """Images that can be read one at a time, and what is said of them.
+
+    name: short and fit for a file name. where: as the person gave it. notes: sentences on what was found and decided.
+    columns: what classes and attributes can be taken from, by name; class_column: the one that holds the classes if
+    nothing else is asked for, or None. nested: the folders that had to be stepped into before images or classes were
+    met, "" if none. origin: what exactly was read, for data that is not here; "" for what is.
+
+    What was chosen, by `elegan.data.columns.choose`: classes, names in the order of the label numbers; labels (n,)
+    int64; attributes, names of columns; values (n, k) float64. Without classes, or attributes, () and None.
     """
 
     def __init__(
-        self, name: str, where: str, *, classes: Sequence[str] = (), labels: Labels | None = None, notes: Iterable[str] = ()
+        self,
+        name: str,
+        where: str,
+        *,
+        columns: Mapping[str, Column] | None = None,
+        class_column: str | None = None,
+        notes: Iterable[str] = (),
+        nested: str = "",
     ) -> None:
         self.name = short(name)
         self.where = where
-        self.classes = tuple(classes)
-        self.labels = labels
+        self.columns = columns or {}
+        self.class_column = class_column
         self.notes = list(notes)
-        self.nested = ""
+        self.nested = nested
+        self.origin = ""
+        self.classes: tuple[str, ...] = ()
+        self.labels: Labels | None = None
+        self.attributes: tuple[str, ...] = ()
+        self.values: Values | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -52,8 +86,17 @@ class Source(ABC):
         """What a person calls image `i`: a file name, or a row of a file."""
 
     @abstractmethod
-    def fingerprint(self) -> str:
+    def fingerprint_of_images(self) -> str:
         """A hash that changes when the images change. Cheap: it does not decode anything."""
+
+    def fingerprint(self) -> str:
+        """A hash that changes when the images change, or what was chosen of what is said of them."""
+        labels, values = (b"" if array is None else array.tobytes() for array in (self.labels, self.values))
+        return digest(self.fingerprint_of_images(), self.classes, labels, self.attributes, values)
+
+    def fetch(self, progress: Progress) -> None:
+        """Bring here what is not here yet; called before the first image is read. For most sources there is nothing to do."""
+        return
 
 
 def short(name: str) -> str:
@@ -97,7 +140,9 @@ def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def number_classes(values: Sequence[int] | Sequence[str]) -> tuple[tuple[str, ...], Labels]:
-    """Class names in natural order, and the number of each of `values` among them."""
+    """Class names in natural order, -1 before 1, and the number of each of `values` among them."""
     names = sorted({str(value) for value in values}, key=natural)
+    if all(re.fullmatch(r"-?\d{1,18}", name) for name in names):
+        names.sort(key=int)
     number = {name: k for k, name in enumerate(names)}
     return tuple(names), np.array([number[str(value)] for value in values], dtype=np.int64)

@@ -6,8 +6,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from elegan.engine import checkpoint
 from elegan.engine.average import Average, estimate_statistics, sampling
 from elegan.engine.log import Log
+from elegan.engine.processes import Processes
 from elegan.engine.run import Run
 from elegan.engine.turns import Turns
 from elegan.errors import NotFiniteError, RunError
@@ -82,19 +83,26 @@ class Meter:
     def entry(self, step: int, seconds: float, batch: int) -> dict[str, float]:
         return {"images": step * batch, "seconds": seconds, "images_per_second": self.rate(batch), **self.means()}
 
+    def average(self, processes: Processes) -> None:
+        """Over processes: what a variant notes, each notes of its own share of a batch."""
+        processes.average(list(self.sums.values()))
+
     def means(self) -> dict[str, float]:
         return {name: float(total) / self.counts[name] for name, total in self.sums.items()}
 
 
 class Training:
-    """One run: `turns` play rounds on `batches`, and what is needed to go on is kept in `run`."""
+    """One run: `turns` play rounds on `batches`, and what is needed to go on is kept in `run`.
+
+    Where several processes play, only the first writes into the run and speaks; `batches` gives each its share.
+    """
 
     def __init__(
         self, turns: Turns, batches: Callable[[int], Batch], run: Run, intervals: Intervals, listener: Listener, *, sample_seed: int = 0
     ) -> None:
         self.turns, self.batches, self.run = turns, batches, run
         self.intervals, self.listener, self.sample_seed = intervals, listener, sample_seed
-        self.step, self.saved, self.seconds = 0, -1, 0.0
+        self.step, self.saved, self.seconds, self.target = 0, -1, 0.0, 1
         self.told = self.saved_at = time.perf_counter()
 
     @property
@@ -102,12 +110,36 @@ class Training:
         return self.turns.gan
 
     @property
+    def processes(self) -> Processes:
+        return self.turns.settings.processes
+
+    @property
     def sampler(self) -> GAN:
         """What samples are made with: the averaged networks if there are any."""
         return self.turns.average.view(self.gan) if self.turns.average is not None else self.gan
 
     def resume(self) -> None:
-        """Take up the newest whole checkpoint; one that is damaged is passed over, and the listener is told."""
+        """Take up the newest whole checkpoint in all processes: the first one says which it is."""
+        with self.processes.together():
+            if self.processes.first:
+                self.take_up_newest()
+        step = self.processes.tell(self.saved)
+        with self.processes.together():
+            if not self.processes.first and step >= 0:
+                self.take_up(step)
+
+    def take_up(self, step: int) -> None:
+        """The checkpoint that the first process took up; RunError where it cannot be seen."""
+        path = self.run.checkpoint_folder / checkpoint.folder_name(step)
+        try:
+            self.load_state(*checkpoint.load(path))
+        except RunError as error:
+            raise RunError(f"{error} All processes need to see the run's folder, on every machine.") from error
+        if self.step != step:
+            raise RunError(f"{path} is of step {self.step}, that of the first process of step {step}. All need to see the same folder.")
+
+    def take_up_newest(self) -> None:
+        """A checkpoint that is damaged is passed over, and the listener is told."""
         saved, damaged = checkpoint.checkpoints(self.run.checkpoint_folder), []
         for path in saved:
             try:
@@ -128,27 +160,35 @@ class Training:
         Saves at intervals, at the end and after a signal. After an error, such as a number that is not finite, the last
         save stands.
         """
-        with stop_signals() as stopped, Log(self.run) as log:
-            meter, batch = Meter(), len(self.batches(self.step))
+        self.target = steps
+        self.turns.agreed_to_stop = False
+        with stop_signals() as self.turns.signals, Log(self.run) if self.processes.first else nullcontext() as log:
+            meter, batch = Meter(), self.batches(self.step).random.total
             self.told = self.saved_at = time.perf_counter()
-            while self.step < steps and not stopped:
+            while self.step < steps and not self.turns.stopping:
                 meter.add(self.play())
                 if self.step % self.intervals.log == 0 or self.step == steps:
+                    meter.average(self.processes)
                     self.tell(meter, steps, batch)
-                    log.write(self.step, meter.entry(self.step, self.seconds, batch))
+                    if log is not None:
+                        log.write(self.step, meter.entry(self.step, self.seconds, batch))
                     meter = Meter()
                 elif time.perf_counter() - self.told > TELL_EVERY:
                     self.tell(meter, steps, batch)
                 overdue = time.perf_counter() - self.saved_at > SAVE_SECONDS  # saving changes no number, so it may depend on the clock
                 if self.step < steps and (self.step % self.intervals.save == 0 or overdue):
                     self.save()
-            self.save()
-        return stopped[0] if stopped else None
+            with self.processes.together():
+                self.save()
+        if self.turns.signals:
+            return self.turns.signals[0]
+        return "SIGTERM" if self.turns.stopping else None  # it was another process that was told
 
     def play(self) -> dict[str, Tensor]:
         started = time.perf_counter()
         try:
-            readings = self.turns.round(self.batches(self.step), self.step)
+            batch = replace(self.batches(self.step), progress=min(1.0, self.step / self.target))
+            readings = self.turns.round(batch, self.step)
         except NotFiniteError as error:
             kept = f"The last good state is step {self.saved}, saved in {self.run.checkpoint_folder}."
             advice = "Lower the learning rates" + (", or use --precision fp32." if self.turns.settings.precision == "bf16" else ".")
@@ -164,7 +204,7 @@ class Training:
 
     def save(self) -> None:
         """A checkpoint and a sample grid of the same moment, unless this step is saved already."""
-        if self.saved == self.step:
+        if self.saved == self.step or not self.processes.first:
             return
         self.refresh_statistics()
         files = {"weights": self.weights(), "optimizers": optimizer_tensors(self.turns)}
@@ -182,9 +222,12 @@ class Training:
             estimate_statistics(self.sampler, self.statistics_batches())
 
     def statistics_batches(self) -> Iterator[Batch]:
-        """Conditions as in the data, noise of their own; made one by one, and not at all where no batch norm asks for them."""
+        """Conditions as in the data, noise of their own; made one by one, and not at all where no batch norm asks for them.
+
+        As many samples as one process would take: the first has only its share of each batch, so it takes more batches.
+        """
         seed = key(self.sample_seed, "statistics")
-        for number in range(STATISTICS_BATCHES):
+        for number in range(STATISTICS_BATCHES * self.processes.count):
             batch = self.batches(number)
             random = BatchRandomness(seed, number, 0, len(batch), len(batch), self.turns.device)
             yield Batch(batch.real, batch.condition, random)
@@ -194,7 +237,9 @@ class Training:
         columns = grid_columns(self.gan.spec.num_classes, 64)
         seeds = tuple(range(-(-64 // columns) * columns))
         with sampling(self.sampler) as gan:
-            samples = gan.sample(SeedRandomness(seeds, self.turns.device), seed_classes(seeds, gan.spec.num_classes, self.turns.device))
+            conditions = gan.spec.conditions_of(seeds)
+            conditions = None if conditions is None else conditions.to(self.turns.device)
+            samples = gan.sample(SeedRandomness(seeds, self.turns.device), conditions)
         picture = png(grid(to_pixels(samples), columns))
         checkpoint.write_file(self.run.path / "samples" / f"{self.step:08d}.png", picture)
         checkpoint.write_file(self.run.path / "samples.png", picture)
@@ -216,11 +261,6 @@ class Training:
         load_weights(self.gan, self.turns.average, weights)
         load_optimizers(self.turns, optimizers)
         self.step, self.saved, self.seconds, self.turns.updates = step, step, seconds, updates
-
-
-def seed_classes(seeds: tuple[int, ...], num_classes: int, device: torch.device) -> Tensor | None:
-    """Without a class asked for, seed i is of class i modulo the number of classes."""
-    return torch.tensor([seed % num_classes for seed in seeds], device=device) if num_classes else None
 
 
 def load_weights(gan: GAN, average: Average | None, tensors: checkpoint.Tensors) -> None:

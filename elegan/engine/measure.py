@@ -11,7 +11,8 @@ from dataclasses import replace
 import torch
 
 from elegan.engine.turns import Settings, Turns
-from elegan.game import GAN, Adam, Batch
+from elegan.game import GAN, Batch
+from elegan.optimizers import Optimizer
 
 ROUNDS = 5
 """Enough to meet a generator move of the usual five critic steps."""
@@ -19,7 +20,7 @@ ROUNDS = 5
 Batches = Callable[[int], Batch]
 
 
-def seconds_per_round(gan: GAN, optimizers: Mapping[str, Adam], settings: Settings, batches: Batches) -> float:
+def seconds_per_round(gan: GAN, optimizers: Mapping[str, Optimizer], settings: Settings, batches: Batches) -> float:
     """The mean time of a round after a warm-up."""
     turns = Turns(gan, optimizers, settings)
     with unchanged(gan):
@@ -27,7 +28,7 @@ def seconds_per_round(gan: GAN, optimizers: Mapping[str, Adam], settings: Settin
         return time_rounds(turns, batches, ROUNDS) / ROUNDS
 
 
-def faster_precision(gan: GAN, optimizers: Mapping[str, Adam], settings: Settings, batches: Batches) -> tuple[str, dict[str, float]]:
+def faster_precision(gan: GAN, optimizers: Mapping[str, Optimizer], settings: Settings, batches: Batches) -> tuple[str, dict[str, float]]:
     """ "bf16" where it is at least 1.1 times as fast as float32, else "fp32"; and the seconds of a round in each.
 
     The two take turns, so that a busy machine slows both alike, and the fastest rounds are compared.

@@ -2,44 +2,19 @@
 
 from __future__ import annotations
 
-from elegan.game import Adam, Preset, Recipe, Spec
-from elegan.losses import objectives, penalties
-from elegan.losses.objectives import ObjectiveName
-from elegan.losses.penalties import PenaltyName
-from elegan.networks.dcgan import Norm
-from elegan.rules.convolutional import convolutional_game
+from elegan.game import Preset, Recipe, Spec
+from elegan.rules.options import Game, Learning, Networks, image_recipe
 
 
 def recipe(
     spec: Spec,
     *,
-    latent: int = 100,
-    width: int = 64,
-    discriminator_norm: Norm = "batch",
-    objective: ObjectiveName = "non_saturating",
-    penalty: PenaltyName = "none",
-    penalty_weight: float = 1.0,
-    penalty_interval: int = 1,
-    discriminator_steps: int = 1,
-    lr: float = 2e-4,
-    discriminator_lr: float = 2e-4,
-    beta1: float = 0.5,
-    batch: int = 64,
-    steps: int = 20_000,
-    average_half_life: float = 10_000.0,
+    networks: Networks = Networks(),
+    game: Game = Game(),
+    learning: Learning = Learning(),
 ) -> Recipe:
     """The published networks and settings, at any size from 8 to 256. Labels are not used."""
-    game = convolutional_game(
-        spec.unconditional(),
-        objectives.objective(objective),
-        latent=latent,
-        width=width,
-        discriminator_norm=discriminator_norm,
-        discriminator_steps=discriminator_steps,
-        penalty=penalties.penalty(penalty, penalty_weight, penalty_interval),
-    )
-    optimizers = {"generator": Adam(lr, (beta1, 0.999)), "discriminator": Adam(discriminator_lr, (beta1, 0.999))}
-    return Recipe(game, optimizers, batch, steps, average_half_life)
+    return image_recipe(spec, networks, game, learning)
 
 
 PRESETS = {

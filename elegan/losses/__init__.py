@@ -1,1 +1,1 @@
-"""What players lower: objectives, and penalties on the discriminator's gradient."""
+"""What players lower: objectives, penalties on the discriminator's gradient, and a regulariser of weights."""

@@ -1,4 +1,4 @@
-"""The networks of DCGAN (Radford et al., 2016) for any size from 8 to 256, with or without classes.
+"""The networks of DCGAN (Radford et al., 2016) for any size from 8 to 256, with or without a condition.
 
 Sizes that are no 4 * 2^k: the generator starts from a map just large enough, and the result is cropped to the size.
 """
@@ -12,9 +12,18 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from elegan.networks.layers import BatchNorm2d, CentreCrop, initialise_normal
-
-Norm = Literal["batch", "none"]
+from elegan.errors import OptionError
+from elegan.networks.conditions import (
+    NOTHING,
+    ConditionalBatchNorm2d,
+    Conditions,
+    DiscriminatorCondition,
+    GeneratorCondition,
+    ToldDiscriminator,
+    ToldSequential,
+    speak_softly,
+)
+from elegan.networks.layers import BatchNorm2d, CentreCrop, Norm, initialise_normal
 
 
 def num_doublings(height: int, width: int) -> int:
@@ -27,70 +36,87 @@ def widths(width: int, doublings: int) -> list[int]:
     return [width * min(2**i, 8) for i in reversed(range(doublings))]
 
 
-def norm_layer(norm: Norm, channels: int) -> nn.Module:
-    return BatchNorm2d(channels) if norm == "batch" else nn.Identity()
-
-
 class DCGANGenerator(nn.Module):
-    """Noise (n, latent) and, with classes, class numbers (n,) -> sample (n, c, h, w) in [-1, 1]."""
+    """Noise (n, latent) and condition -> sample (n, c, h, w) in [-1, 1].
+
+    The condition is joined to the noise (Mirza and Osindero, 2014) or given to every batch norm.
+    """
+
+    embedding: nn.Module
 
     def __init__(
-        self, shape: tuple[int, int, int], *, latent: int = 100, width: int = 64, num_classes: int = 0, norm: Norm = "batch"
+        self,
+        shape: tuple[int, int, int],
+        *,
+        latent: int = 100,
+        width: int = 64,
+        conditions: Conditions = NOTHING,
+        told: GeneratorCondition = "concatenate",
+        norm: Literal["batch", "none"] = "batch",
     ) -> None:
         super().__init__()
+        if conditions and told == "batch_norm" and norm == "none":
+            raise OptionError("a generator without batch norm cannot be told the condition by batch norm; use told='concatenate'.")
         channels, height, image_width = shape
         doublings = num_doublings(height, image_width)
         sizes = widths(width, doublings)
         self.latent = latent
         self.base = sizes[0], ceil(height / 2**doublings), ceil(image_width / 2**doublings)
-        self.embedding = nn.Embedding(num_classes, latent) if num_classes else None
+        self.concatenates = bool(conditions) and told == "concatenate"
+        if self.concatenates:
+            self.embedding = conditions.features(latent)
+
+        def norm_layer(size: int) -> nn.Module:
+            if norm == "none":
+                return nn.Identity()
+            return ConditionalBatchNorm2d(size, conditions) if conditions and told == "batch_norm" else BatchNorm2d(size)
+
         first = self.base[0] * self.base[1] * self.base[2]
-        self.project = nn.Linear(latent * (2 if num_classes else 1), first, bias=norm == "none")
-        blocks: list[nn.Module] = [norm_layer(norm, sizes[0]), nn.ReLU()]
+        self.project = nn.Linear(latent * (2 if self.concatenates else 1), first, bias=norm == "none")
+        blocks: list[nn.Module] = [norm_layer(sizes[0]), nn.ReLU(inplace=True)]
         for size_in, size_out in pairwise(sizes):
             convolution = nn.ConvTranspose2d(size_in, size_out, 4, stride=2, padding=1, bias=norm == "none")
-            blocks += [convolution, norm_layer(norm, size_out), nn.ReLU()]
+            blocks += [convolution, norm_layer(size_out), nn.ReLU(inplace=True)]
         blocks += [nn.ConvTranspose2d(sizes[-1], channels, 4, stride=2, padding=1), CentreCrop(height, image_width), nn.Tanh()]
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = ToldSequential(*blocks)
         initialise_normal(self)
-        if self.embedding is not None:
-            # The noise must speak louder than the class at first. With equal voices the generator learns one picture for
-            # each class on MNIST and never leaves it (a tenth of real digits' variety).
-            nn.init.normal_(self.embedding.weight, std=0.1)
+        if self.concatenates:
+            speak_softly(self.embedding)
 
     def forward(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
-        if self.embedding is not None:
+        if self.concatenates:
             noise = torch.cat([noise, self.embedding(condition)], dim=1)
-        images: Tensor = self.blocks(self.project(noise).view(-1, *self.base))
+        images: Tensor = self.blocks(self.project(noise).view(-1, *self.base), condition)
         return images
 
 
-class DCGANDiscriminator(nn.Module):
-    """Sample (n, c, h, w) and, with classes, class numbers (n,) -> logit (n,).
+class DCGANDiscriminator(ToldDiscriminator):
+    """Sample (n, c, h, w) and condition -> logit (n,); see ToldDiscriminator for what it may be told, and how."""
 
-    The class comes in as one more channel: a learned picture for each class (Mirza and Osindero, 2014).
-    """
-
-    def __init__(self, shape: tuple[int, int, int], *, width: int = 64, num_classes: int = 0, norm: Norm = "batch") -> None:
-        super().__init__()
-        channels, height, image_width = shape
-        self.plane = 1, height, image_width
-        self.embedding = nn.Embedding(num_classes, height * image_width) if num_classes else None
-        sizes = [channels + (1 if num_classes else 0), *reversed(widths(width, num_doublings(height, image_width)))]
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        width: int = 64,
+        conditions: Conditions = NOTHING,
+        told: DiscriminatorCondition = "concatenate",
+        norm: Norm = "batch",
+    ) -> None:
+        doublings = num_doublings(*shape[1:])
+        inner = list(reversed(widths(width, doublings)))
+        num_features = inner[-1] * (shape[1] // 2**doublings) * (shape[2] // 2**doublings)
+        super().__init__(shape, conditions, told, map_channels=inner[-1], num_features=num_features)
         blocks: list[nn.Module] = []
-        for i, (size_in, size_out) in enumerate(pairwise(sizes)):
+        for i, (size_in, size_out) in enumerate(pairwise([self.in_channels, *inner])):
             normed = i > 0 and norm == "batch"  # no norm on the first layer: section 3 of the paper
             blocks.append(nn.Conv2d(size_in, size_out, 4, stride=2, padding=1, bias=not normed))
             blocks += [BatchNorm2d(size_out)] if normed else []
-            blocks.append(nn.LeakyReLU(0.2))
-            height, image_width = height // 2, image_width // 2
+            blocks.append(nn.LeakyReLU(0.2, inplace=True))
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(sizes[-1] * height * image_width, 1)
+        self.head = nn.Linear(num_features, 1)
         initialise_normal(self)
+        if norm == "spectral":
+            self.normalise_spectra()
 
-    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
-        if self.embedding is not None:
-            plane = self.embedding(condition).view(-1, *self.plane)
-            images = torch.cat([images, plane.to(images.dtype)], dim=1)
-        logits: Tensor = self.head(self.blocks(images).flatten(1))
-        return logits.squeeze(1)
+    def pooled(self, maps: Tensor) -> Tensor:
+        return maps.flatten(1)

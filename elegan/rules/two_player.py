@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elegan.augment import Augment
 from elegan.game import GAN, Batch, Move, Spec
-from elegan.learning import turn
+from elegan.learning import learning_weights, turn
 from elegan.losses.objectives import Objective
+from elegan.losses.orthogonality import orthogonality
 from elegan.losses.penalties import Penalty
 from elegan.randomness import Randomness
+from elegan.rules.noise import NoiseName, draw
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """What steadies a game, each off by default.
+
+    augment: what the discriminator sees, real and generated, goes through this first. instance_noise: the standard
+    deviation of noise on it at the start; it falls to 0 towards the end (Sonderby et al., 2017). clip_weights: the largest
+    absolute value that a weight of the discriminator may have (Arjovsky et al., 2017, algorithm 1). orthogonal: the weight
+    of the generator's orthogonal regularisation. auxiliary: the weight of guessing the condition, where the discriminator
+    does (Odena et al., 2017).
+    """
+
+    augment: Augment | None = None
+    instance_noise: float = 0.0
+    clip_weights: float = 0.0
+    orthogonal: float = 0.0
+    auxiliary: float = 1.0
 
 
 class TwoPlayer(GAN):
     """k discriminator steps, then one generator step. Both networks get the condition if there is one.
 
-    generator: noise (n, latent), condition -> (n, c, h, w). discriminator: (n, c, h, w), condition -> logits (n,).
+    generator: noise (n, latent), condition -> (n, c, h, w). discriminator: (n, c, h, w), condition -> logits (n,); or
+    (n, 1 + k): the logit, and a guess of the condition as logits, for the k classes or attributes.
     """
 
     def __init__(
@@ -29,13 +53,15 @@ class TwoPlayer(GAN):
         objective: Objective,
         *,
         latent: int,
+        noise: NoiseName = "normal",
         discriminator_steps: int = 1,
         penalty: Penalty | None = None,
+        remedies: Remedies | None = None,
     ) -> None:
         super().__init__(spec)
         self.generator, self.discriminator = generator, discriminator
-        self.objective, self.penalty = objective, penalty
-        self.latent, self.discriminator_steps = latent, discriminator_steps
+        self.objective, self.penalty, self.remedies = objective, penalty, remedies or Remedies()
+        self.latent, self.noise, self.discriminator_steps = latent, noise, discriminator_steps
 
     @property
     def players(self) -> Mapping[str, tuple[nn.Module, ...]]:
@@ -46,7 +72,7 @@ class TwoPlayer(GAN):
         fake = self.fakes(batch, generator_moves)
         yield Move("discriminator", lambda: self.discriminator_loss(batch, fake().detach(), step))
         if generator_moves:
-            yield Move("generator", lambda: self.objective.generator(self.score(fake(), batch.condition)))
+            yield Move("generator", lambda: self.generator_loss(batch, fake()))
 
     def fakes(self, batch: Batch, generator_moves: bool) -> Callable[[], Tensor]:
         """The generated batch, when called: made once for both moves, or anew in each if the round is divided."""
@@ -61,25 +87,57 @@ class TwoPlayer(GAN):
         return cache(make_to_keep) if batch.whole and generator_moves else make
 
     def discriminator_loss(self, batch: Batch, fake: Tensor, step: int) -> Tensor:
-        real_logits, fake_logits = self.score(batch.real, batch.condition), self.score(fake, batch.condition)
-        self.note_logits(real_logits, fake_logits)
-        loss = self.objective.discriminator(real_logits, fake_logits)
+        real_output, fake_output = self.judge(batch.real, batch, "real"), self.judge(fake, batch, "fake")
+        self.note_logits(logits(real_output), logits(fake_output))
+        loss = self.objective.discriminator(logits(real_output), logits(fake_output))
+        for output in (real_output, fake_output):
+            loss = loss + self.cost_of_guess(output, batch.condition)
         if self.penalty is None or not self.penalty.due(step):
             return loss
         return loss + self.penalise(self.penalty, batch, fake)
 
+    def generator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
+        output, real = self.judge(fake, batch, "generator"), None
+        if self.objective.relativistic:
+            with torch.no_grad():
+                real = logits(self.judge(batch.real, batch, "beside the generator"))
+        loss = self.objective.generator_loss(logits(output), real) + self.cost_of_guess(output, batch.condition)
+        return loss + self.remedies.orthogonal * orthogonality(self.generator) if self.remedies.orthogonal else loss
+
+    def cost_of_guess(self, output: Tensor, condition: Tensor | None) -> Tensor | float:
+        """Cross-entropy of the guessed condition; 0 where the discriminator guesses none. Attributes in [-1, 1] are guessed
+        as shares of 1."""
+        if output.dim() == 1 or condition is None or not self.remedies.auxiliary:
+            return 0.0
+        guess = output[:, 1:]
+        if condition.is_floating_point():
+            return self.remedies.auxiliary * F.binary_cross_entropy_with_logits(guess, (condition + 1) / 2)
+        return self.remedies.auxiliary * F.cross_entropy(guess, condition)
+
     def penalise(self, penalty: Penalty, batch: Batch, fake: Tensor) -> Tensor:
-        """In float32 and uncompiled: compiled networks have no second derivative, and bfloat16 loses small ones."""
+        """In float32, as bfloat16 loses small differences; uncompiled where there is a second derivative, as compiled
+        networks have none."""
+        network = self.discriminator.forward if penalty.double_backward else self.discriminator
+
+        def score(images: Tensor) -> Tensor:
+            return logits(network(self.seen(images, batch, "penalty"), batch.condition).float())
+
         with torch.autocast(fake.device.type, enabled=False):
-            value = penalty(
-                lambda images: self.discriminator.forward(images, batch.condition).float(), batch.real, fake.float(), batch.random
-            )
+            value = penalty(score, batch.real, fake.float(), batch.random)
         self.note("penalty", value)
         return value
 
-    def score(self, images: Tensor, condition: Tensor | None) -> Tensor:
-        logits: Tensor = self.discriminator(images, condition)
-        return logits.float()
+    def judge(self, images: Tensor, batch: Batch, stream: str) -> Tensor:
+        """The discriminator's output, (n,) or (n, 1 + k), on what it sees of `images`."""
+        output: Tensor = self.discriminator(self.seen(images, batch, stream), batch.condition)
+        return output.float()
+
+    def seen(self, images: Tensor, batch: Batch, stream: str) -> Tensor:
+        """`images` with noise on them and augmented, where that is asked for; `stream` names the draw."""
+        std = self.remedies.instance_noise * (1 - batch.progress)
+        if std:
+            images = images + std * batch.random.normal(f"{stream}/noise", *images.shape[1:])
+        return images if self.remedies.augment is None else self.remedies.augment(images, batch.random, stream)
 
     def note_logits(self, real: Tensor, fake: Tensor) -> None:
         """D(x) and D(G(z)), 0.5 each where nobody can tell; for a critic without probabilities its scores."""
@@ -87,9 +145,20 @@ class TwoPlayer(GAN):
         self.note("real_probability" if probability else "real_score", real.sigmoid() if probability else real)
         self.note("fake_probability" if probability else "fake_score", fake.sigmoid() if probability else fake)
 
+    def settle(self, player: str) -> None:
+        if player == "discriminator" and self.remedies.clip_weights:
+            weights = [weight.detach() for weight in learning_weights([self.discriminator])]
+            torch._foreach_clamp_min_(weights, -self.remedies.clip_weights)
+            torch._foreach_clamp_max_(weights, self.remedies.clip_weights)
+
     def generate(self, random: Randomness, condition: Tensor | None) -> Tensor:
-        images: Tensor = self.generator(random.normal("latent", self.latent), condition)
+        images: Tensor = self.generator(draw(self.noise, random, self.latent), condition)
         return images
 
     def sample(self, random: Randomness, condition: Tensor | None) -> Tensor:
         return self.generate(random, condition)
+
+
+def logits(output: Tensor) -> Tensor:
+    """(n,): how real, of what a discriminator gives."""
+    return output if output.dim() == 1 else output[:, 0]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from elegan.data import ImageData, open_data, prepare
 from elegan.data.batches import Batches
 from elegan.engine.loop import Listener
+from elegan.engine.processes import ALONE, Processes
 from elegan.engine.run import read_mapping, run_name
-from elegan.engine.turns import Settings
+from elegan.engine.turns import Settings, UpdateName
 from elegan.errors import EleganError, OptionError, RunError, nearest
 from elegan.game import GAN, Recipe, Spec
 from elegan.learning import prepare_networks
@@ -37,26 +39,31 @@ class TrainOptions:
     data: str
     model: str = "auto"
     preset: str = "auto"
+    labels: str = "auto"
+    attributes: str = "none"
     size: str = "auto"
     channels: int = 0
+    fit: Literal["crop", "pad", "stretch"] = "crop"
     mirror: bool = False
     seed: int = 0
     precision: str = "auto"
     accumulate: int = 1
     clip: float = 0.0
+    update: UpdateName = "alternating"
     compile: bool = False
     device: str = "auto"
 
 
 @dataclass(frozen=True)
 class Job:
-    """A training that can start: resolved options, prepared data, and the recipe made for them."""
+    """A training that can start: resolved options, prepared data, the recipe made for them, and the processes that play."""
 
     options: TrainOptions
     recipe_options: Mapping[str, Any]
     found: RecipeModule
     recipe: Recipe
     data: ImageData
+    processes: Processes = ALONE
 
     @property
     def spec(self) -> Spec:
@@ -92,21 +99,25 @@ class Job:
         return gan
 
     def batches(self) -> Batches:
-        return Batches(self.data, batch=self.recipe.batch, seed=self.options.seed, mirror=self.options.mirror, device=self.device)
+        """This process's share of each batch."""
+        part = self.processes.part(self.recipe.batch)
+        options = self.options
+        return Batches(self.data, batch=self.recipe.batch, seed=options.seed, mirror=options.mirror, part=part, device=self.device)
 
     def settings(self, precision: str) -> Settings:
-        return Settings(precision, self.options.accumulate, self.options.clip, self.options.seed)
+        options = self.options
+        return Settings(precision, options.accumulate, options.clip, options.seed, options.update, self.processes)
 
     @property
     def device(self) -> torch.device:
-        return find_device(self.options.device)
+        return self.processes.device(find_device(self.options.device))
 
 
-OTHER_FLAGS = {"config", "minutes", "save_every", "keep", "out", "new", "strict"}
+OTHER_FLAGS = {"config", "minutes", "save_every", "keep", "out", "new", "strict", "download", "processes"}
 TRAIN_FLAGS = OTHER_FLAGS | {field.name for field in dataclasses.fields(TrainOptions)}
 
 
-def make_job(asked: Mapping[str, Any], *, strict: bool, listener: Listener) -> Job:
+def make_job(asked: Mapping[str, Any], *, strict: bool, download: bool = False, listener: Listener, processes: Processes = ALONE) -> Job:
     """Resolve `asked` (names and values from arguments and configuration files); raises OptionError or DataError.
 
     The listener is told what was found in the data and what was chosen.
@@ -116,7 +127,9 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, listener: Listener) -> J
     if own.model != "auto":
         find_recipe(own.model)  # a misspelt name is said before the data is read
     size = parse_size(own.size)
-    data = prepare(open_data(own.data), size=size, channels=own.channels or None, strict=strict, progress=listener.preparing)
+    source = open_data(own.data, labels=own.labels, attributes=own.attributes, download=download, announce=listener.message)
+    own = dataclasses.replace(own, data=source.where)  # owner/name is hf://owner/name once it was allowed
+    data = prepare(source, size=size, channels=own.channels or None, fit=own.fit, strict=strict, progress=listener.preparing)
     notes = list(data.notes)
     found = choose_model(own, data, notes)
     preset = found.preset_for(data.spec) if own.preset == "auto" else own.preset
@@ -128,37 +141,39 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, listener: Listener) -> J
     recipe = found.make(data.spec, recipe_options)
     recipe = recipe if steps is None else dataclasses.replace(recipe, steps=convert("steps", steps, int))
     check(own, recipe)
+    check_processes(own, recipe, processes)
     notes += label_note(found.name, recipe, data)
     for note in notes:
         listener.message(note)
-    return Job(own, recipe_options, found, recipe, data)
+    return Job(own, recipe_options, found, recipe, data, processes)
 
 
 def divide(asked: Mapping[str, Any]) -> tuple[TrainOptions, dict[str, Any]]:
     """Options of training itself, with their types, and all others."""
-    fields = {field.name: field for field in dataclasses.fields(TrainOptions)}
     if not asked.get("data"):
         raise OptionError("no data was given. Name a folder, a zip, a parquet file or `digits`: elegan train digits")
-    kinds = {"str": str, "int": int, "float": float, "bool": bool}
-    own = {name: convert(name, value, kinds[str(fields[name].type)]) for name, value in asked.items() if name in fields}
-    return TrainOptions(**own), {name: value for name, value in asked.items() if name not in fields}
+    kinds = typing.get_type_hints(TrainOptions)
+    own = {name: convert(name, value, kinds[name]) for name, value in asked.items() if name in kinds}
+    return TrainOptions(**own), {name: value for name, value in asked.items() if name not in kinds}
 
 
 def choose_model(own: TrainOptions, data: ImageData, notes: list[str]) -> RecipeModule:
     if own.model != "auto":
         return find_recipe(own.model)
-    classes = data.spec.num_classes
+    classes, attributes = data.spec.num_classes, len(data.spec.attributes)
     labels = "only one class" if classes else "no labels"
     name, reason = ("cgan", f"the data has {classes} classes") if classes > 1 else ("dcgan", f"the data has {labels}")
+    name, reason = ("cgan", f"{attributes} attributes were asked for") if attributes else (name, reason)
     notes.append(f"Model {name}, because {reason}. Choose another with --model; `elegan recipes` lists them.")
     return find_recipe(name)
 
 
 def label_note(model: str, recipe: Recipe, data: ImageData) -> list[str]:
-    if recipe.conditional and not data.spec.classes:
+    if recipe.conditional and not data.spec.conditional:
         return [f"The data has no labels, so {model} runs unconditionally."]
-    if data.spec.classes and not recipe.conditional:
-        return [f"The data's {data.spec.num_classes} classes are not used: {model} is unconditional. cgan uses them."]
+    if data.spec.conditional and not recipe.conditional:
+        what = f"{data.spec.num_classes} classes" if data.spec.classes else f"{len(data.spec.attributes)} attributes"
+        return [f"The data's {what} are not used: {model} is unconditional. cgan uses them."]
     return []
 
 
@@ -185,6 +200,22 @@ def check(options: TrainOptions, recipe: Recipe) -> None:
         raise OptionError(f"--clip: got {options.clip}; a length is at least 0.")
     if options.compile and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
         raise OptionError("--compile needs a C++ compiler (g++ or clang++), and there is none on the path. Train without it.")
+
+
+def check_processes(options: TrainOptions, recipe: Recipe, processes: Processes) -> None:
+    """OptionError where a batch or a machine cannot be shared out."""
+    parts, count = processes.count * options.accumulate, processes.count
+    if count == 1:
+        return
+    if recipe.batch % parts:
+        micro = f" x {options.accumulate} micro-batches" if options.accumulate > 1 else ""
+        raise OptionError(f"--batch: {recipe.batch} images cannot be shared out to {count} processes{micro}; choose a multiple of {parts}.")
+    device = find_device(options.device)
+    if device.type == "cuda" and device.index is not None:
+        raise OptionError(f"--device: got {device} for {count} processes, which take a GPU each. Give cuda.")
+    if device.type == "cuda" and processes.local_count > torch.cuda.device_count():
+        here = f"{processes.local_count} processes and {torch.cuda.device_count()} GPUs on this machine"
+        raise OptionError(f"--device: {here}; each takes one. Start fewer, or use --device cpu.")
 
 
 def find_device(name: str) -> torch.device:

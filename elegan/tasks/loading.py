@@ -42,25 +42,54 @@ class Model:
     def spec(self) -> Spec:
         return self.gan.spec
 
-    def sample(self, seeds: str | int | Iterable[int], class_: str | int | None = None) -> Pixels:
+    def sample(
+        self, seeds: str | int | Iterable[int], class_: str | int | None = None, attributes: Mapping[str, float] | None = None
+    ) -> Pixels:
         """uint8 (n, h, w, c): one picture for each seed ("0-35", "1,2,5-10", a number, or numbers; an array or a tensor too).
 
-        Seed i is always the same picture. Without `class_` seed i is of class i modulo the number of classes.
-        Raises OptionError for seeds or a class that cannot be understood.
+        Seed i is always the same picture. Without `class_` seed i is of class i modulo the number of classes; attributes
+        that are not named are those of one of the training images, another for each of the first seeds. Raises OptionError
+        for seeds, a class or attributes that cannot be understood.
         """
         import numpy as np
 
         numbers = parse_seeds(seeds)
-        classes = self.classes_of(numbers, class_)
-        chunks = [self.chunk(numbers[i : i + CHUNK], classes[i : i + CHUNK]) for i in range(0, len(numbers), CHUNK)]
-        return np.concatenate(chunks)
+        conditions = self.conditions_of(numbers, class_, attributes)
+        starts = range(0, len(numbers), CHUNK)
+        parts = [None if conditions is None else conditions[i : i + CHUNK] for i in starts]
+        return np.concatenate([self.chunk(numbers[i : i + CHUNK], part) for i, part in zip(starts, parts, strict=True)])
 
-    def classes_of(self, seeds: tuple[int, ...], class_: str | int | None) -> tuple[int, ...]:
+    def conditions_of(
+        self, seeds: tuple[int, ...], class_: str | int | None = None, attributes: Mapping[str, float] | None = None
+    ) -> torch.Tensor | None:
+        """What each seed is asked to be: class numbers (n,), attributes as the networks see them (n, k), or None."""
+        import torch
+
+        chosen = self.spec.conditions_of(seeds)
+        if class_ is not None:
+            return torch.full((len(seeds),), self.class_number(class_))
+        for name, value in (attributes or {}).items():
+            position = self.attribute_number(name)
+            assert chosen is not None
+            row = [value if i == position else attribute.low for i, attribute in enumerate(self.spec.attributes)]
+            chosen[:, position] = self.spec.scaled(torch.tensor([row], dtype=torch.float64))[0, position]
+        return chosen
+
+    def attribute_number(self, name: str) -> int:
+        names = [attribute.name for attribute in self.spec.attributes]
+        if not names:
+            raise OptionError(f"--attributes {name}: this model knows no attributes; it was trained without --attributes.")
+        if name not in names:
+            raise OptionError(f"--attributes: there is no attribute {name!r}. {nearest(name, names)}")
+        return names.index(name)
+
+    def classes_of(self, seeds: tuple[int, ...], class_: str | int | None = None) -> tuple[int, ...]:
         """The class number of each seed; all 0 without classes."""
-        if class_ is None:
-            names = self.spec.classes
-            return tuple(seed % len(names) if names else 0 for seed in seeds)
-        return (self.class_number(class_),) * len(seeds)
+        if not self.spec.classes and class_ is None:
+            return (0,) * len(seeds)
+        conditions = self.conditions_of(seeds, class_)
+        assert conditions is not None
+        return tuple(conditions.tolist())
 
     def class_number(self, class_: str | int) -> int:
         """The class of this name. A number is a position too, where no class has a number for its name."""
@@ -79,8 +108,8 @@ class Model:
             raise OptionError(f"--class: there is no class {class_!r}, expected a name, or a position from 0 to {len(names) - 1}.")
         return int(asked)
 
-    def chunk(self, seeds: tuple[int, ...], classes: tuple[int, ...]) -> Pixels:
-        import torch
+    def chunk(self, seeds: tuple[int, ...], conditions: torch.Tensor | None) -> Pixels:
+        import torch.nn.functional as F
 
         from elegan.engine.average import sampling
         from elegan.pictures import to_pixels
@@ -88,9 +117,10 @@ class Model:
 
         device = next(self.gan.parameters()).device
         padding = CHUNK - len(seeds)
-        condition = torch.tensor([*classes, *[0] * padding], device=device) if self.spec.classes else None
+        if conditions is not None:
+            conditions = F.pad(conditions, [0, 0] * (conditions.dim() - 1) + [0, padding]).to(device)
         with sampling(self.gan) as gan, layer_randomness(key(*seeds, "layers"), device):
-            samples = gan.sample(SeedRandomness((*seeds, *[0] * padding), device), condition)
+            samples = gan.sample(SeedRandomness((*seeds, *[0] * padding), device), conditions)
         return to_pixels(samples[: len(seeds)])
 
 
@@ -243,7 +273,7 @@ def recipe_of_run(run: Run, model: str | None) -> Recipe:
 
 def spec_of(run: Run) -> Spec:
     """What a sample of this run is, by its record; RunError if it does not say."""
-    from elegan.game import Spec
+    from elegan.game import Attribute, Spec
 
     described = run.record.get("spec")
     wanted = {"channels": (1, 4), "height": (8, 256), "width": (8, 256)}
@@ -255,4 +285,10 @@ def spec_of(run: Run) -> Spec:
     classes = values.get("classes")
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.classes is no list of names.")
-    return Spec(values["channels"], values["height"], values["width"], tuple(classes))
+    try:
+        attributes = tuple(Attribute(**{**one, "examples": tuple(map(float, one["examples"]))}) for one in values.get("attributes", []))
+        spec = Spec(values["channels"], values["height"], values["width"], tuple(classes), attributes)
+        spec.conditions_of(range(1))
+    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+        raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.attributes is damaged.") from error
+    return spec

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+    from elegan.game import Spec
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,37 @@ def plan(
     out: str = "runs",
     new: bool = False,
     strict: bool = False,
+    download: bool = False,
     save_every: int | None = None,
     keep: int = 3,
+    processes: int = 1,
     **options: Any,
 ) -> Plan:
     """What `train` with the same arguments would do. It plays a few rounds to know the time and the memory, and keeps nothing;
-    `save_every` and `keep` are taken so that the arguments can be the same, and make no difference.
+    `save_every` and `keep` are taken so that the arguments can be the same, and make no difference. It plays alone: with
+    several processes time and memory are those of one that does all the work.
     """
     from elegan.engine.loop import Listener
     from elegan.engine.measure import seconds_per_round
+    from elegan.engine.processes import ALONE
     from elegan.tasks.job import enough_memory, gather, make_job
-    from elegan.tasks.train import check_minutes, choose_precision, choose_run, steps_that_fit, target_of_resumed
+    from elegan.tasks.train import (
+        check_minutes,
+        choose_precision,
+        choose_run,
+        planned_processes,
+        steps_that_fit,
+        target_of_resumed,
+    )
 
     check_minutes(minutes, steps)
+    shared = planned_processes(processes)
     notes: list[str] = []
     asked = gather(config, {"data": data, "steps": steps}, options)
-    job = make_job(asked, strict=strict, listener=Listener(message=notes.append))
+    job = make_job(asked, strict=strict, download=download, listener=Listener(message=notes.append), processes=shared)
+    job = replace(job, processes=ALONE)
+    if shared.count > 1:
+        notes.append(f"Time and memory are those of one process that does all the work; {shared.count} share it.")
     run = choose_run(job, Path(out), new)
     with enough_memory():
         precision = str(run.record["precision"]) if run.exists() else choose_precision(job)[0]
@@ -81,7 +98,7 @@ def plan(
         notes.append(f"{run.path} is there already, at step {run.step:,}: it would go on from there. --new starts another.")
     return Plan(
         options={**job.config, "steps": total},
-        notes=[describe(job.data.name, len(job.data), job.spec.shape, job.spec.classes), *notes],
+        notes=[describe(job.data.name, len(job.data), job.spec), *notes],
         run=str(run.path),
         steps=total,
         batch=job.recipe.batch,
@@ -93,11 +110,12 @@ def plan(
     )
 
 
-def describe(name: str, count: int, shape: tuple[int, int, int], classes: tuple[str, ...]) -> str:
-    channels, height, width = shape
-    shown = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
-    labels = f"{len(classes)} classes: {shown}" if classes else "no labels"
-    return f"Data: {name}, {count:,} images of {height}x{width}, {'grey' if channels == 1 else f'{channels} channels'}, {labels}"
+def describe(name: str, count: int, spec: Spec) -> str:
+    shown = ", ".join(spec.classes[:10]) + (", ..." if spec.num_classes > 10 else "")
+    labels = f"{spec.num_classes} classes: {shown}" if spec.classes else "no labels"
+    labels = f"attributes: {', '.join(attribute.name for attribute in spec.attributes)}" if spec.attributes else labels
+    kind = "grey" if spec.channels == 1 else f"{spec.channels} channels"
+    return f"Data: {name}, {count:,} images of {spec.height}x{spec.width}, {kind}, {labels}"
 
 
 def memory_used(device: torch.device) -> int:

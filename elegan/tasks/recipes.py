@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -41,16 +42,38 @@ class RecipeModule:
         return (inspect.getdoc(self.module) or "").split("\n")[0]
 
     @property
-    def parameters(self) -> dict[str, inspect.Parameter]:
-        """The options: what comes after `spec` in the signature."""
+    def arguments(self) -> dict[str, inspect.Parameter]:
+        """What comes after `spec` in the signature: options, and groups of options."""
         return dict(list(inspect.signature(self.module.recipe).parameters.items())[1:])
 
     @property
-    def types(self) -> dict[str, Any]:
-        """The type of each option. What else the signature names is not looked up: it may be there for type checkers only."""
-        annotations = {name: parameter.annotation for name, parameter in self.parameters.items()}
+    def groups(self) -> dict[str, Any]:
+        """The arguments that are groups: their default is an instance of a dataclass, each field of which is an option."""
+        defaults = {name: parameter.default for name, parameter in self.arguments.items()}
+        return {name: default for name, default in defaults.items() if dataclasses.is_dataclass(default) and not isinstance(default, type)}
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """The options, those of groups by the names of their fields."""
+        options: dict[str, inspect.Parameter] = {}
+        for name, parameter in self.arguments.items():
+            options |= group_parameters(self.groups[name]) if name in self.groups else {name: parameter}
+        return options
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """The type of each option, which may be Annotated with what it is for. What else the signature names is not looked up:
+        it may be there for type checkers only."""
+        annotations = {name: parameter.annotation for name, parameter in self.arguments.items() if name not in self.groups}
         names = getattr(inspect.unwrap(self.module.recipe), "__globals__", vars(self.module))
-        return typing.get_type_hints(types.SimpleNamespace(__annotations__=annotations), names)
+        own = typing.get_type_hints(types.SimpleNamespace(__annotations__=annotations), names, include_extras=True)
+        grouped = [typing.get_type_hints(type(group), include_extras=True) for group in self.groups.values()]
+        hints = {name: kind for kinds in [own, *grouped] for name, kind in kinds.items()}
+        return {name: hints[name] for name in self.parameters if name in hints}
+
+    @property
+    def types(self) -> dict[str, Any]:
+        return {name: plain_type(kind) for name, kind in self.hints.items()}
 
     @property
     def where(self) -> str:
@@ -86,8 +109,10 @@ class RecipeModule:
         """The recipe for data like this. OptionError if the file's own code fails or makes something else."""
         from elegan.game import Recipe
 
+        own = {name: value for name, value in options.items() if name in self.arguments}
         try:
-            recipe = self.module.recipe(spec, **options)
+            grouped = {name: dataclasses.replace(group, **fields_of(group, options)) for name, group in self.groups.items()}
+            recipe = self.module.recipe(spec, **own, **grouped)
         except EleganError:
             raise
         except Exception as error:
@@ -95,6 +120,27 @@ class RecipeModule:
         if not isinstance(recipe, Recipe):
             raise OptionError(f"{self.where}: recipe(...) returned {type(recipe).__name__}, expected a Recipe of elegan.")
         return recipe
+
+
+def group_parameters(group: Any) -> dict[str, inspect.Parameter]:
+    """The fields of a group as if they stood in the signature themselves."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    fields = dataclasses.fields(group)
+    return {f.name: inspect.Parameter(f.name, kind, default=getattr(group, f.name), annotation=f.type) for f in fields}
+
+
+def fields_of(group: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: options[field.name] for field in dataclasses.fields(group) if field.name in options}
+
+
+def plain_type(kind: Any) -> Any:
+    """T for Annotated[T, ...]."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
+
+
+def purpose(kind: Any) -> str:
+    """The text in Annotated[T, text]; empty without."""
+    return next((said for said in getattr(kind, "__metadata__", ()) if isinstance(said, str)), "")
 
 
 def find_recipe(name: str) -> RecipeModule:
@@ -148,6 +194,10 @@ def check_signature(found: RecipeModule, flags: Collection[str] | None = None) -
         raise OptionError(f"{found.where}: the signature of recipe cannot be read: {type(error).__name__}: {error}") from error
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         raise OptionError(f"{found.where}: recipe takes no spec, expected recipe(spec, *, ...).")
+    names = [*(found.arguments.keys() - found.groups), *(name for group in found.groups.values() for name in group_parameters(group))]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"{found.where}: recipe has the option {name} twice, in a group and beside it. Rename one.")
     for name, parameter in found.parameters.items():
         if problem := problem_of(parameter, kinds.get(name), taken):
             raise OptionError(f"{found.where}: option {name} of recipe {problem}")
@@ -196,21 +246,27 @@ def file_digest(name: str) -> str:
 
 @dataclass(frozen=True)
 class RecipeSummary:
-    """A variant as `elegan recipes` shows it: name, one line, what `recipe` says of itself, options with type and default,
-    presets."""
+    """A variant as `elegan recipes` shows it: name, one line, what `recipe` says of itself, options with type, default and
+    purpose, presets."""
 
     name: str
     summary: str
     explanation: str
-    options: dict[str, tuple[str, Any]]
+    options: dict[str, tuple[str, Any, str]]
     presets: dict[str, Preset]
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "presets": {name: vars(preset) for name, preset in self.presets.items()}}
 
     def lines(self) -> list[str]:
-        text = [f"{self.name}: {self.summary}", *(["", self.explanation] if self.explanation else []), "", "Options:"]
-        text += [f"  --{dashed(name):<22} {kind:<8} default {spelled(default)}" for name, (kind, default) in self.options.items()]
+        text = [
+            f"{self.name}: {self.summary}",
+            *(["", self.explanation] if self.explanation else []),
+            "",
+            f"  {'Option':<26} {'Default':<15} What it is",
+        ]
+        for name, (kind, default, said) in self.options.items():
+            text.append(f"  --{dashed(name):<24} {spelled(default):<15} {said or kind}" + (f" ({kind})" if said and "|" in kind else ""))
         for name, preset in self.presets.items():
             text += ["", f"Preset {name}: " + " ".join(f"--{dashed(key)} {spelled(value)}" for key, value in preset.options.items())]
             text += [f"  {word}: {said}" for word in ("command", "cost", "score") if (said := getattr(preset, word))]
@@ -219,8 +275,8 @@ class RecipeSummary:
 
 def summarise(name: str) -> RecipeSummary:
     found = find_recipe(name)
-    kinds = found.types
-    options = {key: (type_name(kinds[key]), parameter.default) for key, parameter in found.parameters.items()}
+    hints = found.hints
+    options = {key: (type_name(plain_type(hints[key])), p.default, purpose(hints[key])) for key, p in found.parameters.items()}
     explanation = " ".join((inspect.getdoc(found.module.recipe) or "").split("\n\n")[0].split())
     return RecipeSummary(found.name, found.summary, explanation, options, found.presets)
 

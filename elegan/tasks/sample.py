@@ -7,14 +7,19 @@ import os
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from elegan.errors import OptionError, RunError
-from elegan.tasks.loading import load, parse_seeds
+from elegan.tasks.loading import Model, load, parse_seeds
+from elegan.tasks.options import convert
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from elegan.engine.loop import Listener
     from elegan.pictures import Pixels
+
+Arrays = dict[str, "np.ndarray[Any, np.dtype[Any]]"]
 
 OTHER_PICTURES = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pdf", ".svg"}
 
@@ -24,6 +29,7 @@ def sample(
     *,
     seeds: str | int = "0-63",  # and what else `parse_seeds` takes; named here, the command line would offer --empty-seeds
     class_: str | None = None,
+    attributes: str | None = None,
     out: str | Path | None = None,
     columns: int | None = None,
     model: str | None = None,
@@ -41,6 +47,9 @@ def sample(
     class_
         Only this class, by name or, if no class is named by a number, by its position from 0. Without it seed i is of
         class i modulo the number of classes.
+    attributes
+        Values such as age=30,smiling=1 for a model trained with --attributes. Those left out are as in one of the training
+        images, another for each of the first seeds.
     out
         NAME.png for one grid; NAME.npz for arrays (images, labels, seeds); any other name for a folder with a picture
         for each seed, in a subfolder for each class if there are classes. Without it samples-SEEDS.png in the run.
@@ -69,20 +78,48 @@ def sample(
         for note in loaded.notes:
             listener.message(note)
     classes, names = loaded.classes_of(numbers, class_), folder_names(loaded.spec.classes)
-    target = Path(out) if out else found.path / grid_name(numbers, None if class_ is None else names[classes[0]])
+    asked = parse_attributes(attributes)
+    said = None if class_ is None else names[classes[0]]
+    target = Path(out) if out else found.path / grid_name(numbers, safe_name(attributes) if attributes else said)
     check_target(target)
-    pixels = loaded.sample(numbers, class_)
+    pixels = loaded.sample(numbers, class_, asked)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix.lower() == ".png":
             write_grid(target, pixels, min(columns, len(numbers)) if columns else grid_columns(len(names), len(numbers)))
         elif target.suffix.lower() == ".npz":
-            write_arrays(target, pixels, classes if names else None, numbers)
+            write_arrays(target, pixels, conditions_shown(loaded, numbers, class_, asked), numbers)
         else:
             write_folder(target, pixels, [names[c] for c in classes] if names else None, numbers)
     except OSError as error:
         raise RunError(f"could not write {target}: {reason(error)}. Choose another place with --out.") from error
     return target
+
+
+def parse_attributes(said: str | None) -> dict[str, float]:
+    """ "age=30,smiling=1" -> {"age": 30.0, "smiling": 1.0}; OptionError for anything else."""
+    found: dict[str, float] = {}
+    for part in (said or "").split(","):
+        name, equals, value = part.partition("=")
+        if part.strip() and not equals:
+            raise OptionError(f"--attributes: got {part.strip()!r}, expected NAME=VALUE, such as age=30,smiling=1.")
+        if equals:
+            found[name.strip()] = convert("attributes", value.strip(), float)
+    return found
+
+
+def conditions_shown(model: Model, seeds: tuple[int, ...], class_: str | None, attributes: dict[str, float]) -> Arrays:
+    """What each sample was asked to be: labels int64 (n,), or attributes float32 (n, k) in their own units and their names."""
+    import numpy as np
+
+    conditions = model.conditions_of(seeds, class_, attributes)
+    if conditions is None:
+        return {}
+    if model.spec.classes:
+        return {"labels": conditions.numpy()}
+    low, high = (np.array([getattr(one, side) for one in model.spec.attributes], np.float32) for side in ("low", "high"))
+    names = np.array([one.name for one in model.spec.attributes])
+    return {"attributes": low + (conditions.numpy() + 1) / 2 * (high - low), "attribute_names": names}
 
 
 def check_target(target: Path) -> None:
@@ -116,17 +153,15 @@ def write_grid(target: Path, pixels: Pixels, columns: int) -> None:
     write_file(target, png(grid(pixels, columns)))
 
 
-def write_arrays(target: Path, pixels: Pixels, classes: tuple[int, ...] | None, seeds: tuple[int, ...]) -> None:
-    """images uint8 (n, h, w, c), seeds int64 (n,), and with classes labels int64 (n,)."""
+def write_arrays(target: Path, pixels: Pixels, conditions: Arrays, seeds: tuple[int, ...]) -> None:
+    """images uint8 (n, h, w, c), seeds int64 (n,), and what the samples were asked to be."""
     from io import BytesIO
 
     import numpy as np
 
     from elegan.engine.checkpoint import write_file
 
-    arrays = {"images": pixels, "seeds": np.array(seeds, np.int64)}
-    if classes is not None:
-        arrays["labels"] = np.array(classes, np.int64)
+    arrays = {"images": pixels, "seeds": np.array(seeds, np.int64), **conditions}
     buffer = BytesIO()  # given a name, numpy would add .npz to one that ends in .NPZ
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_file(target, buffer.getvalue())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import platform
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,8 +18,21 @@ import yaml
 
 if TYPE_CHECKING:
     from elegan.engine.loop import Listener, Training
+    from elegan.engine.processes import Processes
     from elegan.engine.run import Run
     from elegan.tasks.job import Job
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """What is asked of this training and is no option of its run."""
+
+    out: str = "runs"
+    new: bool = False
+    minutes: float | None = None
+    steps_asked: bool = False
+    save_every: int | None = None
+    keep: int = 3
 
 
 def train(
@@ -27,13 +43,17 @@ def train(
     config: str | None = None,
     steps: int | None = None,
     minutes: float | None = None,
+    labels: str | None = None,
+    attributes: str | None = None,
     size: str | None = None,
     channels: int | None = None,
+    fit: Literal["crop", "pad", "stretch"] | None = None,
     mirror: bool | None = None,
     seed: int | None = None,
     precision: Literal["auto", "fp32", "bf16"] | None = None,
     accumulate: int | None = None,
     clip: float | None = None,
+    update: Literal["alternating", "simultaneous", "extragradient"] | None = None,
     compile: bool | None = None,
     device: str | None = None,
     save_every: int | None = None,
@@ -41,6 +61,8 @@ def train(
     out: str = "runs",
     new: bool = False,
     strict: bool = False,
+    download: bool = False,
+    processes: int = 1,
     listener: Listener | None = None,
     **options: Any,
 ) -> Run:
@@ -51,7 +73,8 @@ def train(
     Parameters
     ----------
     data
-        digits, a folder of images (class subfolders are labels), a zip file or a parquet file.
+        digits, a folder of images (class subfolders are labels), a zip file, a parquet file, mnist or fashion_mnist, or
+        hf://owner/name for a data set on Hugging Face's hub.
     model
         A model that `elegan recipes` lists, or a file of your own. Without it: cgan for labelled data, else dcgan.
     preset
@@ -62,10 +85,16 @@ def train(
         Rounds of training; each sees one batch of real images. A larger number extends a finished run.
     minutes
         Instead of steps: as many as fit, by the rate measured at the start.
+    labels
+        The column of the data that holds classes; auto takes one called label, or class folders; none takes none.
+    attributes
+        Columns of numbers, with commas between them, to be asked for instead of classes: age,gender.
     size
         Height and width of the samples: 64, or 64x96. Without it the images' own size, or 64 if they are large or differ.
     channels
         1 grey, 2 grey with transparency, 3 colour, 4 colour with transparency. Without it as the images are.
+    fit
+        How images of another shape come to that size: crop keeps the middle, pad the whole, stretch distorts. Without it crop.
     mirror
         Show each image mirrored half of the time.
     seed
@@ -76,6 +105,9 @@ def train(
         Micro-batches into which each round is divided, to save memory.
     clip
         The longest gradient an update may use; 0 for any.
+    update
+        Whether a player answers to the moves before its own (alternating), all move at once (simultaneous), or all look one
+        move ahead first (extragradient, twice the work).
     compile
         Compile the networks with torch.compile; needs a C++ compiler.
     device
@@ -90,39 +122,99 @@ def train(
         Start another run even if this one exists.
     strict
         Stop at the first image that cannot be read, instead of leaving it out.
+    download
+        Allow data that is not here to be downloaded: mnist, fashion_mnist, or owner/name from Hugging Face's hub.
+    processes
+        How many processes on this machine share each batch and average their gradients: one for each GPU, or for some
+        of the cores. On several machines torchrun starts them.
     listener
         Functions that are told of progress and messages.
 
     Returns the run. Raises DataError, OptionError or RunError for what a person has to mend,
     NotFiniteError when training breaks down; after Ctrl-C, KeyboardInterrupt once the state is saved.
     """
-    from elegan.engine.loop import Intervals
     from elegan.engine.loop import Listener as Silent
+    from elegan.engine.processes import connected, helped, of_torchrun, store_of_torchrun
     from elegan.errors import OptionError
-    from elegan.tasks.job import enough_memory, gather, make_job
+    from elegan.tasks.job import gather, make_job
 
-    listener = listener or Silent()
+    mine = planned_processes(processes)
+    listener = listener if listener and mine.first else Silent()
     given = {
-        "data": data, "model": model, "preset": preset, "steps": steps, "size": size, "channels": channels, "mirror": mirror, "seed": seed,
-        "precision": precision, "accumulate": accumulate, "clip": clip, "compile": compile, "device": device,
+        "data": data, "model": model, "preset": preset, "steps": steps, "labels": labels, "attributes": attributes,
+        "size": size, "channels": channels, "fit": fit, "mirror": mirror, "seed": seed,
+        "precision": precision, "accumulate": accumulate, "clip": clip, "update": update, "compile": compile, "device": device,
     }  # fmt: skip
     if keep < 1 or (save_every is not None and save_every < 1):
         raise OptionError(f"--keep and --save-every count from 1; got {keep} and {save_every}.")
     check_minutes(minutes, steps)
     asked = gather(config, given, options)
-    job = make_job(asked, strict=strict, listener=listener)
-    run = choose_run(job, Path(out), new)
-    with run.locked(), enough_memory(), same_threads():
-        if run.exists():
-            training, target = resume(job, run, target_of_resumed(job, run, "steps" in asked, minutes), listener)
-        else:
-            training, target = start(job, run, minutes, listener)
-        training.intervals = Intervals(save_every or max(1, target // 20), keep)
+    sitting = Sitting(out, new, minutes, "steps" in asked, save_every, keep)
+    make = partial(make_job, asked, strict=strict, download=download, listener=listener, processes=mine)
+    if of_torchrun():
+        with connected(mine, store_of_torchrun):
+            return carry_out(make, mine, sitting, listener)
+    job = make()  # before others are started: what is wrong is said at once, and they find the data prepared
+    with helped(mine, FOLLOW, {"asked": job.config, "sitting": dataclasses.asdict(sitting)}):
+        return carry_out(lambda: job, mine, sitting, listener)
+
+
+def planned_processes(count: int) -> Processes:
+    """This process among those that torchrun started, or the first of `count`; OptionError for both."""
+    from elegan.engine.processes import Processes, of_torchrun
+    from elegan.errors import OptionError
+
+    if count < 1:
+        raise OptionError(f"--processes counts from 1; got {count}.")
+    mine = of_torchrun()
+    if mine and count > 1:
+        raise OptionError(f"--processes: got {count}, but torchrun has started {mine.count} already. Leave out one of the two.")
+    return mine or Processes(count=count, local_count=count)
+
+
+FOLLOW = "from elegan.tasks.train import follow; follow"
+
+
+def follow(order: dict[str, Any]) -> None:
+    """In a process that `train` started: the same training, in silence."""
+    from elegan.engine.loop import Listener
+    from elegan.engine.processes import help_out
+    from elegan.tasks.job import make_job
+
+    silent = Listener()
+    with help_out(order["rank"], order["count"], order["port"]) as mine:
+        make = partial(make_job, order["asked"], strict=False, listener=silent, processes=mine)
+        carry_out(make, mine, Sitting(**order["sitting"]), silent)
+
+
+def carry_out(make: Callable[[], Job], mine: Processes, sitting: Sitting, listener: Listener) -> Run:
+    """The training, in each of its processes: the first one decides and tells the others."""
+    from elegan.engine.loop import Intervals
+    from elegan.engine.run import Run
+    from elegan.tasks.job import enough_memory
+
+    with mine.together(), mine.in_turn():
+        job = make()
+    check_same_data(job)
+    run = Run(mine.tell(str(choose_run(job, Path(sitting.out), sitting.new).path)))
+    with run.locked() if mine.first else nullcontext(), enough_memory(), same_threads():
+        training, target = (resume if mine.tell(run.exists()) else start)(job, run, sitting, listener)
+        training.intervals = Intervals(sitting.save_every or max(1, target // 20), sitting.keep)
         stopped_by = training.train(target)
     if stopped_by:
         listener.message(f"{stopped_by}: saved at step {training.step} of {target}. The same command goes on from there.")
         raise KeyboardInterrupt if stopped_by == "SIGINT" else SystemExit(128 + signal.SIGTERM)
     return run
+
+
+def check_same_data(job: Job) -> None:
+    """DataError in all processes if one of them found other data: on several machines each reads its own."""
+    from elegan.errors import DataError
+
+    fingerprint = job.processes.tell(job.data.fingerprint)
+    with job.processes.together():
+        if job.data.fingerprint != fingerprint:
+            raise DataError(f"{job.options.data} holds other data here than for the first process. Give every machine the same.")
 
 
 def choose_run(job: Job, out: Path, new: bool) -> Run:
@@ -142,18 +234,29 @@ def check_minutes(minutes: float | None, steps: int | None) -> None:
         raise OptionError(f"--minutes: got {minutes} with --steps {steps}; give one of the two, and more than 0 minutes.")
 
 
-def start(job: Job, run: Run, minutes: float | None, listener: Listener) -> tuple[Training, int]:
-    """A new run: measure what is left to be measured, write down what was chosen, save the data's first pictures."""
+def start(job: Job, run: Run, sitting: Sitting, listener: Listener) -> tuple[Training, int]:
+    """A new run: measure what is left to be measured, all processes together, and write down what was chosen."""
+    import torch
+
+    mine = job.processes
+    torch.set_num_threads(mine.tell(mine.threads()))
+    precision, timings = mine.tell(choose_precision(job))
+    target = mine.tell(job.recipe.steps if sitting.minutes is None else steps_within(job, precision, sitting.minutes))
+    if mine.first:
+        write_down(job, run, target, facts(job, precision, timings))
+    shared = f", {mine.count} processes" if mine.count > 1 else ""
+    listener.message(f"{run.path}: {job.found.name} on {job.data.name}, {target:,} steps, {job.device} in {precision}{shared}.")
+    return make_training(job, run, precision, listener), target
+
+
+def write_down(job: Job, run: Run, target: int, found: dict[str, Any]) -> None:
+    """The options, the facts, and the data's first pictures."""
     from elegan.engine.checkpoint import write_file
     from elegan.pictures import grid, png
 
-    precision, timings = choose_precision(job)
-    target = job.recipe.steps if minutes is None else steps_within(job, precision, minutes)
-    run.create({**job.config, "steps": target}, facts(job, precision, timings))
+    run.create({**job.config, "steps": target}, found)
     columns = 8
     write_file(run.path / "reals.png", png(grid(job.data.images[: columns * columns], columns)))
-    listener.message(f"{run.path}: {job.found.name} on {job.data.name}, {target:,} steps, {job.device} in {precision}.")
-    return make_training(job, run, precision, listener), target
 
 
 def target_of_resumed(job: Job, run: Run, steps_asked: bool, minutes: float | None) -> int:
@@ -166,7 +269,7 @@ def target_of_resumed(job: Job, run: Run, steps_asked: bool, minutes: float | No
 
 @contextmanager
 def same_threads() -> Iterator[None]:
-    """A resumed run may set the number of threads; afterwards it is what it was."""
+    """A training may set the number of threads; afterwards it is what it was."""
     import torch
 
     threads = torch.get_num_threads()
@@ -176,11 +279,32 @@ def same_threads() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def resume(job: Job, run: Run, target: int, listener: Listener) -> tuple[Training, int]:
+def resume(job: Job, run: Run, sitting: Sitting, listener: Listener) -> tuple[Training, int]:
     """An existing run: what was measured and chosen at its start still holds; only the number of steps may grow."""
     import torch
 
     from elegan.engine.checkpoint import write_file
+    from elegan.engine.run import shown
+
+    mine = job.processes
+    with mine.together():
+        check_same(job, run)
+        record, config = run.record, run.config
+    target = mine.tell(target_of_resumed(job, run, sitting.steps_asked, sitting.minutes))
+    torch.set_num_threads(mine.tell(threads_of_resumed(job, record)))
+    training = make_training(job, run, str(record["precision"]), listener)
+    training.resume()
+    if mine.first and target > int(config["steps"]):
+        write_file(run.path / "config.yaml", yaml.safe_dump({**config, "steps": target}, sort_keys=False).encode())
+    if (begun := record.get("processes", 1)) != mine.count:
+        listener.message(f"It was begun with --processes {shown(begun)}; with {mine.count} it is the same but for rounding and batch norm.")
+    state = f"goes on from step {training.step:,} to {target:,}" if training.step < target else f"is complete at step {training.step:,}"
+    listener.message(f"{run.path} {state}. A larger --steps extends it, --new starts another.")
+    return training, target
+
+
+def check_same(job: Job, run: Run) -> None:
+    """RunError if the run was trained on other data or with other options."""
     from elegan.errors import RunError
     from elegan.tasks.job import UNNAMED
 
@@ -191,15 +315,12 @@ def resume(job: Job, run: Run, target: int, listener: Listener) -> tuple[Trainin
     if different:
         asked = ", ".join(f"{name} {config[name]} there, {job.config[name]} here" for name in different)
         raise RunError(f"{run.path} was trained with other options: {asked}. Start another run with --new.")
-    if job.device.type == "cpu" and record["device"] == "cpu":
-        torch.set_num_threads(int(record["threads"]))  # another number would round otherwise
-    training = make_training(job, run, str(record["precision"]), listener)
-    training.resume()
-    if target > int(config["steps"]):
-        write_file(run.path / "config.yaml", yaml.safe_dump({**config, "steps": target}, sort_keys=False).encode())
-    state = f"goes on from step {training.step:,} to {target:,}" if training.step < target else f"is complete at step {training.step:,}"
-    listener.message(f"{run.path} {state}. A larger --steps extends it, --new starts another.")
-    return training, target
+
+
+def threads_of_resumed(job: Job, record: dict[str, Any]) -> int:
+    """Those of its start, where it goes on on a CPU in as many processes: another number would round otherwise."""
+    same = job.device.type == "cpu" and record["device"] == "cpu" and record.get("processes", 1) == job.processes.count
+    return int(record["threads"]) if same else job.processes.threads()
 
 
 def make_training(job: Job, run: Run, precision: str, listener: Listener) -> Training:
@@ -247,8 +368,9 @@ def facts(job: Job, precision: str, timings: dict[str, float]) -> dict[str, Any]
         "machine": platform.platform(),
         "device": str(job.device),
         "threads": torch.get_num_threads(),
+        "processes": job.processes.count,
         "precision": precision,
         "seconds_per_round": timings,
         "data": {**data, "skipped": [vars(one) for one in job.data.skipped]},
-        "spec": {"channels": job.spec.channels, "height": job.spec.height, "width": job.spec.width, "classes": list(job.spec.classes)},
+        "spec": {**dataclasses.asdict(job.spec), "classes": list(job.spec.classes)},
     }

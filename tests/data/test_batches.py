@@ -82,3 +82,17 @@ def test_the_images_themselves_stay_untouched(digits: ImageData) -> None:
     before = digits.images.copy()
     Batches(digits, batch=8, seed=0, device=CPU).at(0).real.zero_()
     assert np.array_equal(digits.images, before)
+
+
+def test_attributes_are_scaled_and_belong_to_their_images(folder: Callable[..., Path]) -> None:
+    rows = "".join(f"{i}.png,{10 + i},{i % 2},7\n" for i in range(21))
+    files = {f"{i}.png": {"seed": i} for i in range(21)} | {"labels.csv": f"file,age,male,same\n{rows}".encode()}
+    data = prepare(open_data(str(folder(files)), attributes="age,male,same"))
+    batches = Batches(data, batch=8, seed=0, device=CPU)
+    for step in range(4):
+        condition, ages = batches.at(step).condition, torch.from_numpy(batches.rows(step))
+        assert condition is not None
+        assert condition.dtype == torch.float32
+        assert torch.allclose(condition[:, 0], (ages / 10 - 1).float())
+        assert torch.equal(condition[:, 1], (ages % 2 * 2 - 1).float())
+        assert torch.equal(condition[:, 2], torch.zeros(8))

@@ -72,3 +72,50 @@ def test_the_wrong_folder_level_is_warned_of(folder: Folder) -> None:
     assert warned(report, "wrong folder level", "'download/'")
     assert report.classes == {"cats": 1, "dogs": 1}
     assert not warned(inspect_data(str(root / "download")), "level")
+
+
+def test_columns_that_could_be_given_are_listed(folder: Folder) -> None:
+    rows = "".join(f"{i}.png,{i % 3},{20 + i},{'yes' if i % 2 else 'no'},1,name {i}\n" for i in range(12))
+    table = f"file_name,kind,age,smiles,same,who\n{rows}".encode()
+    root = str(folder({f"{i}.png": {} for i in range(12)} | {"metadata.csv": table}))
+    report = inspect_data(root)
+    assert {one.name: (one.classes, one.range) for one in report.columns} == {
+        "kind": (3, (0, 2)),
+        "age": (0, (20, 31)),
+        "smiles": (2, (0, 1)),
+    }
+    assert "could be --labels: kind (3 different), smiles (2 different)" in report.lines()
+    assert "could be --attributes: kind (0 to 2), age (20 to 31), smiles (0 to 1)" in report.lines()
+    assert json.loads(json.dumps(report.as_dict()))["columns"][1] == {"name": "age", "classes": 0, "range": [20, 31]}
+
+
+def test_the_report_says_what_was_chosen_of_them(folder: Folder) -> None:
+    files = {"1.png": {}, "2.png": {}, "3.png": b"broken", "labels.csv": b"file,kind,age\n1.png,a,20\n2.png,b,30\n3.png,b,99\n"}
+    root = str(folder(files))
+    report = inspect_data(root, attributes="age")
+    assert report.attributes == {"age": (20, 30)}
+    assert report.classes == {}
+    assert "attributes: age (20 to 30)" in report.lines()
+    assert inspect_data(root, labels="kind").classes == {"a": 1, "b": 1}
+    assert prepare(open_data(root, attributes="age")).spec.attributes[0].high == 30
+
+
+def test_without_a_choice_no_columns_are_listed(folder: Folder) -> None:
+    assert inspect_data("digits").columns == []
+    assert inspect_data(str(folder({"a/1.png": {}, "b/2.png": {}}))).columns == []
+
+
+def test_the_report_says_how_images_come_to_their_size(folder: Folder) -> None:
+    root = str(folder({"1.png": {"width": 24, "height": 16}}))
+    assert "each becomes: 16x24, RGB" in inspect_data(root).lines()
+    lines = inspect_data(root, size=(16, 16), fit="pad").lines()
+    assert "each becomes: 16x16, RGB, scaled to lie within that, and padded with black, or with transparency (--fit pad)" in lines
+    assert "note: 1 of 1 images have another aspect ratio: padded with black." in lines
+
+
+def test_the_report_says_where_the_cache_is_and_how_to_free_it() -> None:
+    prepare(open_data("digits"))
+    line = inspect_data("digits").lines()[-1]
+    assert str(cache_folder()) in line
+    assert "0.1 MB" in line
+    assert "--clear-cache" in line

@@ -110,6 +110,7 @@ def test_dataset_json_gives_labels(opened: Callable[..., Source]) -> None:
 def test_dataset_json_without_labels_means_that_its_folders_are_no_classes(opened: Callable[..., Source]) -> None:
     source = opened({"00000/a.png": {}, "00001/b.png": {}, "dataset.json": b'{"labels": null}'})
     assert source.labels is None
+    assert any("because there is a dataset.json: no labels" in note for note in source.notes)
 
 
 def test_another_dataset_json_is_left_alone(opened: Callable[..., Source]) -> None:
@@ -134,3 +135,36 @@ def test_linked_folders_are_followed_once(folder: Folder) -> None:
     root = folder({"a/1.png": {}, "b/2.png": {}})
     (root / "b" / "loop").symlink_to(root)
     assert len(open_data(str(root))) == 2
+
+
+UNPAIRED: dict[str, object] = {
+    "trainA/1.png": {}, "trainA/2.png": {}, "trainB/1.png": {}, "testA/1.png": {}, "testB/1.png": {}, "testB/2.png": {}, "testB/3.png": {},
+}  # fmt: skip
+
+
+def test_unpaired_images_are_two_classes_and_not_four(opened: Callable[..., Source]) -> None:
+    train, test = opened(UNPAIRED), opened(UNPAIRED, split="test")
+    assert train.classes == test.classes == ("A", "B")
+    assert train.labels is not None
+    assert test.labels is not None
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 0, 1], [0, 1, 1, 1])
+    note = next(note for note in train.notes if "unpaired" in note)
+    assert "train reads trainA and trainB" in note
+    assert "own path" in note
+
+
+def test_unpaired_images_without_that_split_are_an_error(opened: Callable[..., Source]) -> None:
+    files = {name: content for name, content in UNPAIRED.items() if name.startswith("train")}
+    with pytest.raises(DataError, match="no test split: found trainA, trainB; expected testA and testB"):
+        opened(files, split="test")
+
+
+def test_one_of_the_unpaired_folders_can_be_given_alone(folder: Folder) -> None:
+    source = open_data(str(folder(UNPAIRED) / "trainA"))
+    assert len(source) == 2
+    assert source.labels is None
+
+
+def test_folders_that_end_in_a_and_b_may_be_classes(opened: Callable[..., Source]) -> None:
+    assert opened({"grade A/1.png": {}, "grade B/1.png": {}}).classes == ("grade A", "grade B")
+    assert opened({"trainA/1.png": {}, "trainC/1.png": {}}, name="other").classes == ("trainA", "trainC")

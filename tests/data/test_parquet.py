@@ -152,3 +152,129 @@ def test_without_pyarrow_it_says_what_to_install(write: Callable[..., Path], mon
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(DataError, match=r"reading parquet needs pyarrow: pip install 'elegan\[data\]'"):
         open_data(str(path))
+
+
+# Columns --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def faces(tmp_path: Path, picture: Make) -> Callable[..., Path]:
+    """faces(**columns): a file of random pictures with these columns, two to a row group."""
+
+    def make(name: str = "faces.parquet", **columns: list[Any]) -> Path:
+        images = [{"bytes": png(picture(seed=i)), "path": None} for i in range(len(next(iter(columns.values()))))]
+        kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        path = tmp_path / name
+        pq.write_table(pa.table({"image": pa.array(images, kind), **columns}), path, row_group_size=2)
+        return path
+
+    return make
+
+
+def test_columns_become_labels_or_attributes(faces: Callable[..., Path]) -> None:
+    path = str(faces(age=[30, 40, 18], gender=[0, 1, 1], happy=[True, False, True], weight=[70.5, 60.0, 55.0]))
+    assert open_data(path).labels is None
+    by_gender = open_data(path, labels="gender")
+    assert by_gender.classes == ("0", "1")
+    assert by_gender.labels is not None
+    assert by_gender.labels.tolist() == [0, 1, 1]
+    assert open_data(path, labels="happy").classes == ("False", "True")
+    source = open_data(path, attributes=["weight", "happy", "age"])
+    assert source.values is not None
+    assert source.values.tolist() == [[70.5, 1, 30], [60, 0, 40], [55, 1, 18]]
+
+
+def test_whole_numbers_that_were_stored_as_fractions_name_classes(faces: Callable[..., Path]) -> None:
+    assert open_data(str(faces(gender=[0.0, 1.0, 1.0])), labels="gender").classes == ("0", "1")
+
+
+def test_named_classes_can_be_asked_for_by_column(write: Callable[..., Path]) -> None:
+    path = str(write("a.parquet", [1, 0], label="species", names=["x", "y"]))
+    assert open_data(path, labels="species").classes == ("x", "y")
+    with pytest.raises(DataError, match="holds numbers outside its 2 classes"):
+        open_data(str(write("b.parquet", [0, 7], label="species", names=["x", "y"])), labels="species")
+
+
+def test_a_null_among_the_numbers_is_refused_and_named(faces: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match=r"no number for 1 of 3 images, the first being faces\.parquet row 1, where it holds nothing"):
+        open_data(str(faces(age=[30, None, 18])), attributes="age")
+
+
+def test_the_pictures_themselves_are_no_column(faces: Callable[..., Path]) -> None:
+    source = open_data(str(faces(age=[1, 2], tags=[["a"], ["b"]])))
+    assert list(source.columns) == ["age"]
+    assert len(source.columns) == 1
+    with pytest.raises(KeyError):
+        source.columns["image"]
+
+
+def test_a_split_column_is_honoured_and_said(faces: Callable[..., Path], picture: Make) -> None:
+    path = str(faces(split=["train", "val", "train", "val", "train"], age=[1, 2, 3, 4, 5]))
+    train, test = open_data(path, attributes="age"), open_data(path, split="test", attributes="age")
+    assert (len(train), len(test)) == (3, 2)
+    assert train.values is not None
+    assert test.values is not None
+    assert (train.values[:, 0].tolist(), test.values[:, 0].tolist()) == ([1, 3, 5], [2, 4])
+    assert any("'split' holds train, val: test reads the 2 rows of 'val'" in note for note in test.notes)
+    data = prepare(test)
+    assert all(np.array_equal(data.images[k], np.asarray(picture(seed=i))) for k, i in enumerate((1, 3)))
+    assert test.item_name(1) == "faces.parquet row 3"
+    assert train.fingerprint() != test.fingerprint()
+
+
+def test_a_split_column_without_that_split_is_an_error(faces: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match="no test split: its column 'split' holds train; expected test or val"):
+        open_data(str(faces(split=["train", "train"])), split="test")
+
+
+def test_a_split_column_of_other_values_is_a_column_like_any(faces: Callable[..., Path]) -> None:
+    source = open_data(str(faces(split=["left", "right", "left"])), labels="split")
+    assert source.classes == ("left", "right")
+    assert len(source) == 3
+
+
+# Saved by the datasets library ------------------------------------------------------------------------------------------
+
+
+def save(folder: Path, parts: list[list[int]], picture: Make) -> None:
+    """What save_to_disk writes: arrow streams, and the list of them."""
+    folder.mkdir(parents=True)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    features = {"image": {"_type": "Image"}, "label": {"_type": "ClassLabel", "names": ["ant", "bee"]}}
+    for number, labels in enumerate(parts):
+        images = [{"bytes": png(picture(seed=10 * number + i)), "path": None} for i in range(len(labels))]
+        table = pa.table({"image": pa.array(images, kind), "label": labels})
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        with pa.ipc.new_stream(folder / f"data-{number}.arrow", table.schema) as writer:
+            writer.write_table(table, max_chunksize=2)
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": f"data-{k}.arrow"} for k in range(len(parts))]}))
+
+
+def test_a_saved_data_set_is_read(tmp_path: Path, picture: Make) -> None:
+    save(tmp_path / "saved", [[0, 1, 1], [0]], picture)
+    source = open_data(str(tmp_path / "saved"))
+    data = prepare(source)
+    assert data.spec.classes == ("ant", "bee")
+    assert data.labels is not None
+    assert data.labels.tolist() == [0, 1, 1, 0]
+    assert [source.item_name(i) for i in (2, 3)] == ["data-0.arrow row 2", "data-1.arrow row 0"]
+    assert all(np.array_equal(data.images[i], np.asarray(picture(seed=seed))) for i, seed in enumerate((0, 1, 2, 10)))
+
+
+def test_a_saved_data_set_with_splits_is_read_by_split(tmp_path: Path, picture: Make) -> None:
+    save(tmp_path / "saved" / "train", [[0, 1, 1]], picture)
+    save(tmp_path / "saved" / "validation", [[1]], picture)
+    (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "validation"]}')
+    assert [len(open_data(str(tmp_path / "saved"), split=split)) for split in ("train", "test")] == [3, 1]
+    (tmp_path / "saved" / "validation" / "state.json").unlink()
+    with pytest.raises(DataError, match="no test split: found train; expected test or val"):
+        open_data(str(tmp_path / "saved"), split="test")
+
+
+@pytest.mark.parametrize("harm", ["state.json", "data-0.arrow"])
+def test_a_damaged_saved_data_set_is_an_error(tmp_path: Path, picture: Make, harm: str) -> None:
+    save(tmp_path / "saved", [[0, 1, 1]], picture)
+    (tmp_path / "saved" / harm).write_bytes(b"{}")
+    with pytest.raises(DataError, match=harm) as caught:
+        open_data(str(tmp_path / "saved"))
+    assert "\n" not in str(caught.value)

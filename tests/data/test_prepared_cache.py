@@ -23,9 +23,9 @@ def count_decoding(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that grows with every image that is decoded."""
     calls = list[int]()
 
-    def counted(raw: bytes, size: tuple[int, int], channels: int) -> bytes:
+    def counted(raw: bytes, size: tuple[int, int], channels: int, fit: str) -> bytes:
         calls.append(1)
-        return decode(raw, size, channels)
+        return decode(raw, size, channels, fit)
 
     monkeypatch.setattr("elegan.data.preparation.decode", counted)
     return calls
@@ -56,6 +56,7 @@ def test_other_options_and_changed_files_are_prepared_anew(folder: Folder, monke
     first = prepare(open_data(str(root)))
     assert prepare(open_data(str(root)), size=(8, 8)).cache != first.cache
     assert prepare(open_data(str(root)), channels=1).cache != first.cache
+    assert prepare(open_data(str(root)), fit="pad").cache != first.cache
     os.utime(root / "1.png", ns=(1, 1))
     calls = count_decoding(monkeypatch)
     again = prepare(open_data(str(root)))
@@ -64,17 +65,18 @@ def test_other_options_and_changed_files_are_prepared_anew(folder: Folder, monke
     assert again.fingerprint == first.fingerprint
 
 
-@pytest.mark.parametrize("file", ["images.bin", "labels.bin", "record.json"])
+@pytest.mark.parametrize("file", ["images.bin", "labels.bin", "values.bin", "record.json"])
 @pytest.mark.parametrize("harm", ["cut", "gone", "garbage"])
 def test_a_damaged_cache_is_rebuilt(file: str, harm: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = prepare(open_data("digits"))
+    attributes = "label" if file == "values.bin" else ""
+    first = prepare(open_data("digits", attributes=attributes))
     path, pixels = first.cache / file, first.images.copy()
     if harm == "gone":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-9] if harm == "cut" else b'{"shape": 3}')
     calls = count_decoding(monkeypatch)
-    again = prepare(open_data("digits"))
+    again = prepare(open_data("digits", attributes=attributes))
     assert len(calls) == 1437
     assert np.array_equal(again.images, pixels)
     assert again.fingerprint == first.fingerprint
@@ -162,6 +164,14 @@ def test_clearing_frees_the_images_and_nothing_else(cache: Path) -> None:
     assert clear_cache() == 0
 
 
+def test_clearing_frees_downloads_too(cache: Path) -> None:
+    for name, content in (("mnist-train/images.parquet", b"12345"), ("mine/images.parquet", b"1"), ("mine/other.txt", b"1")):
+        (cache / "elegan-downloads" / name).parent.mkdir(parents=True, exist_ok=True)
+        (cache / "elegan-downloads" / name).write_bytes(content)
+    assert clear_cache() == 5
+    assert sorted(path.name for path in (cache / "elegan-downloads").iterdir()) == ["mine"]
+
+
 def test_clearing_leaves_whatever_a_person_put_there(cache: Path) -> None:
     data = prepare(open_data("digits"))
     photographs = [cache / "images" / "holiday" / "precious.jpg", data.cache.parent / "holiday" / "precious.jpg"]
@@ -185,4 +195,4 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
 def test_the_record_is_json_and_nothing_is_pickled() -> None:
     data = prepare(open_data("digits"))
     assert json.loads((data.cache / "record.json").read_text())["shape"] == [1437, 8, 8, 1]
-    assert {file.name for file in data.cache.iterdir()} == {"images.bin", "labels.bin", "record.json"}
+    assert {file.name for file in data.cache.iterdir()} == {"images.bin", "labels.bin", "values.bin", "record.json"}

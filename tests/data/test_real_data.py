@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from elegan.data import ImageData, inspect_data, open_data, prepare
@@ -65,3 +66,29 @@ def test_photographs_of_both_orientations_are_reported() -> None:
     assert report.readable == 68
     assert report.sizes.distinct == 2
     assert report.size == (64, 64)
+
+
+def test_faces_have_their_age_and_gender() -> None:
+    path = Path(ROOT or "") / "faces_utk64"
+    if not path.exists():
+        pytest.skip("ELEGAN_DATA holds no faces_utk64")
+    data = prepare(open_data(str(path), attributes="age,gender"))
+    age, gender = data.spec.attributes
+    assert (age.low, age.high, gender.low, gender.high) == (18, 80, 0, 1)
+    assert data.values is not None
+    assert [int((data.values[:, 1] == k).sum()) for k in (0, 1)] == [4332, 3668]
+    labelled = prepare(open_data(str(path), labels="gender"))
+    assert labelled.labels is not None
+    assert np.array_equal(labelled.labels, data.values[:, 1])
+
+
+def test_the_split_column_of_the_small_facades_is_honoured() -> None:
+    assert [len(prepared("paired_facades/facades_128.parquet", split)) for split in ("train", "test")] == [320, 80]
+
+
+def test_unpaired_skies_are_two_classes() -> None:
+    data = prepared("unpaired_cloudy2sunrise/cloudy2sunrise_128.zip")
+    assert data.spec.classes == ("A", "B")
+    assert data.labels is not None
+    assert np.bincount(data.labels).tolist() == [193, 237]
+    assert any("unpaired" in note for note in data.notes)

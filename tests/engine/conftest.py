@@ -15,11 +15,12 @@ from elegan.engine.average import Average
 from elegan.engine.loop import Intervals, Listener, Training
 from elegan.engine.run import Run
 from elegan.engine.turns import Settings, Turns
-from elegan.game import Adam, Batch, Spec
+from elegan.game import Batch, Spec
 from elegan.learning import prepare_networks
 from elegan.losses.objectives import objective
 from elegan.networks.layers import BatchNorm2d
 from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
+from elegan.optimizers import Adam
 from elegan.rules.two_player import TwoPlayer
 
 SPEC = Spec(1, 2, 2)

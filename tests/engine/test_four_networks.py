@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from elegan.engine.average import Average, sampling
 from elegan.engine.loop import load_optimizers, load_weights, optimizer_tensors
 from elegan.engine.turns import Settings, Turns
-from elegan.game import GAN, Adam, Batch, Move, Spec
+from elegan.game import GAN, Batch, Move, Spec
 from elegan.learning import prepare_networks
 from elegan.networks.layers import BatchNorm2d, spectral_norm
+from elegan.optimizers import Adam
 from elegan.randomness import BatchRandomness, Randomness, SeedRandomness, key
 
 SPEC = Spec(1, 4, 4)
@@ -162,16 +163,16 @@ def test_the_game_resumes_bit_for_bit(settings: Settings) -> None:
 @every_setting
 def test_a_move_changes_the_movers_networks_alone(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     turns, changed = make(settings), []
-    move = turns.move
+    before = copy.deepcopy(turns.gan.state_dict())
+    update = turns.update
 
-    def watch(moves: tuple[Move, ...], *args: object) -> dict[str, Tensor]:
-        before = copy.deepcopy(turns.gan.state_dict())
-        readings = move(moves, *args)  # type: ignore[arg-type]
+    def watch(player: str, progress: float) -> None:
+        update(player, progress)
         after = turns.gan.state_dict().items()
-        changed.append((moves[0].player, {name.split(".")[0] for name, value in after if not torch.equal(value, before[name])}))
-        return readings
+        changed.append((player, {name.split(".")[0] for name, value in after if not torch.equal(value, before[name])}))
+        before.update(copy.deepcopy(turns.gan.state_dict()))
 
-    monkeypatch.setattr(turns, "move", watch)
+    monkeypatch.setattr(turns, "update", watch)
     play(turns, 0, 3)
     own = {"generators": {"a_to_b", "b_to_a"}, "discriminators": {"judge_a", "judge_b", "pool_a", "pool_b"}}
     assert [player for player, _ in changed] == ["generators", "discriminators"] * 3

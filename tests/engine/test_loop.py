@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from elegan.engine import checkpoint
-from elegan.engine.loop import Training, load_optimizers, optimizer_tensors, seed_classes, stop_signals
+from elegan.engine.loop import Training, load_optimizers, optimizer_tensors, stop_signals
 from elegan.engine.turns import Turns
 from elegan.errors import NotFiniteError
 
@@ -184,10 +184,3 @@ def test_a_player_that_has_not_moved_has_no_moments_after_a_resume_either(make_t
     assert resumed.turns.updates == {"discriminator": 2, "generator": 0}
     assert not resumed.turns.optimizers["generator"].state
     assert {name.split(".")[0] for name in optimizer_tensors(resumed.turns)} == {"discriminator"}
-
-
-def test_seed_i_is_of_class_i_modulo_the_number_of_classes() -> None:
-    found = seed_classes((0, 1, 2, 3, 7), 3, torch.device("cpu"))
-    assert found is not None
-    assert found.tolist() == [0, 1, 2, 0, 1]
-    assert seed_classes((0, 1), 0, torch.device("cpu")) is None

@@ -8,7 +8,8 @@ import torch
 
 from elegan.engine import measure
 from elegan.engine.turns import Settings, Turns
-from elegan.game import Adam, Batch
+from elegan.game import Batch
+from elegan.optimizers import Adam
 from elegan.rules.two_player import TwoPlayer
 
 ADAM = {"generator": Adam(), "discriminator": Adam()}

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from elegan.engine.average import Average
 from elegan.engine.turns import Settings, Turns, make_optimizer
 from elegan.errors import NotFiniteError
-from elegan.game import GAN, Adam, Batch, Move, Spec
+from elegan.game import GAN, Batch, Move, Spec
 from elegan.learning import prepare_networks
 from elegan.losses.objectives import objective
 from elegan.losses.penalties import Penalty, r1
 from elegan.networks.layers import spectral_norm
 from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
+from elegan.optimizers import Adam
 from elegan.randomness import BatchRandomness, Randomness
 from elegan.rules.two_player import TwoPlayer
 

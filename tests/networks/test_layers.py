@@ -5,10 +5,23 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
-from elegan.networks.layers import BatchNorm2d, CentreCrop, advance, initialise_normal, spectral_norm
+from elegan.networks.layers import (
+    BatchNorm2d,
+    CentreCrop,
+    DoublingConv2d,
+    HalvingConv2d,
+    advance,
+    initialise_glorot,
+    initialise_normal,
+    spectral_norm,
+    spectral_norm_all,
+    spectral_norms,
+)
 
 LAYERS: list[Callable[[], nn.Module]] = [
     lambda: nn.Linear(7, 5),
@@ -145,3 +158,53 @@ def test_initialisation_is_that_of_the_paper() -> None:
         assert float(layer.weight.detach().mean()) == pytest.approx(centre, abs=3e-3)
         assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
         assert not layer.bias.any()
+
+
+def test_glorot_initialisation_is_that_of_the_paper() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(32, 64, 3), nn.Linear(200, 300))
+    for gain in (1.0, 2**0.5):
+        initialise_glorot(network, gain)
+        for layer, fans in zip(network, (32 * 9 + 64 * 9, 500), strict=True):
+            assert float(layer.weight.detach().std()) == pytest.approx(gain * (2 / fans) ** 0.5, rel=0.02)
+            assert float(layer.weight.detach().abs().max()) == pytest.approx(gain * (6 / fans) ** 0.5, rel=0.02)
+            assert not layer.bias.any()
+
+
+def test_all_layers_with_a_matrix_or_a_kernel_get_spectral_norm_and_no_other() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), BatchNorm2d(6), nn.Sequential(nn.Linear(6, 2), nn.Embedding(5, 3)))
+    spectral_norm_all(network)
+    assert [tuple(weight.shape) for _, weight in spectral_norms(network)] == [(6, 3, 3, 3), (2, 6), (5, 3)]
+    assert isinstance(network[1].weight, nn.Parameter)
+
+
+RESIZING: list[tuple[type[nn.Conv2d], Callable[[nn.Conv2d, Tensor], Tensor]]] = [
+    (HalvingConv2d, lambda layer, x: F.avg_pool2d(F.conv2d(x, layer.weight, layer.bias, padding=1), 2)),
+    (DoublingConv2d, lambda layer, x: F.conv2d(F.interpolate(x, scale_factor=2.0), layer.weight, layer.bias, padding=1)),
+]
+
+
+@pytest.mark.parametrize("size", [(4, 6), (16, 16), (17, 31), (40, 7)], ids=str)
+@pytest.mark.parametrize(("make", "expected"), RESIZING)
+def test_one_convolution_does_what_a_convolution_and_resizing_do(
+    make: Callable[[int, int], nn.Conv2d], expected: Callable[[nn.Conv2d, Tensor], Tensor], size: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    layer, x = make(3, 5).double(), torch.randn(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    found, wanted = layer(x), expected(layer, x)
+    torch.testing.assert_close(found, wanted)
+    weights = torch.randn_like(wanted)
+    for one, other in zip(*(torch.autograd.grad((y * weights).sum(), [x, *layer.parameters()]) for y in (found, wanted)), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(("make", "expected"), RESIZING)
+def test_one_convolution_needs_fewer_products(
+    make: Callable[[int, int], nn.Conv2d], expected: Callable[[nn.Conv2d, Tensor], Tensor]
+) -> None:
+    layer, x, products = make(8, 8), torch.randn(1, 8, 32, 32), []
+    for function in (layer, lambda x: expected(layer, x)):
+        with FlopCounterMode(display=False) as counter:
+            function(x)
+        products.append(counter.get_total_flops())
+    assert products[0] * 36 == products[1] * 16

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import pytest
 import torch
+from torch import nn
 
+from elegan.networks.conditions import Conditions
 from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator, num_doublings, widths
 from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
+from elegan.networks.resnet import ResNetGenerator
 
 SIZES = [(8, 8), (9, 13), (21, 37), (28, 28), (32, 48), (64, 64), (8, 256), (256, 8), (255, 130), (256, 256)]
 
@@ -17,14 +21,43 @@ def noise(rows: int, latent: int) -> torch.Tensor:
     return torch.randn(rows, latent, generator=torch.Generator().manual_seed(1))
 
 
+PINNED = [
+    ((1, 28, 28), 10, "batch", (128.594045, 6279.624518), (0.29584682, 0.1031893), 68.567778),
+    ((3, 16, 16), 0, "batch", (39.32113, 21.607273), (-0.01345954, -0.09206887), 58.761928),
+    ((1, 8, 8), 3, "none", (19.188034, 158.53277), (0.00071743, 0.00016122), 0.022007),
+]
+"""Shape, classes, norm; the sums of absolute weights of G and D, D's logits and the sum of absolute pixels, as they were
+before the networks could be told in other ways."""
+
+
+@pytest.mark.parametrize(("shape", "classes", "norm", "weights", "logits", "pixels"), PINNED)
+def test_the_networks_behind_published_results_are_what_they_were(
+    shape: tuple[int, int, int],
+    classes: int,
+    norm: Literal["batch", "none"],
+    weights: tuple[float, float],
+    logits: tuple[float, float],
+    pixels: float,
+) -> None:
+    torch.manual_seed(0)
+    generator = DCGANGenerator(shape, latent=8, width=4, conditions=Conditions(classes), norm=norm)
+    discriminator = DCGANDiscriminator(shape, width=4, conditions=Conditions(classes), norm=norm)
+    condition = torch.arange(2) if classes else None
+    images = generator(torch.linspace(-2, 2, 16).view(2, 8), condition)
+    found = [float(sum(p.detach().double().abs().sum() for p in network.parameters())) for network in (generator, discriminator)]
+    assert found == pytest.approx(weights, rel=1e-6)
+    assert float(images.detach().double().abs().sum()) == pytest.approx(pixels, rel=1e-4)
+    assert discriminator(images, condition).tolist() == pytest.approx(logits, rel=1e-3, abs=1e-7)
+
+
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_dcgan_makes_and_judges_every_size(size: tuple[int, int], channels: int, classes: int) -> None:
     torch.manual_seed(0)
     shape = (channels, *size)
-    generator = DCGANGenerator(shape, latent=5, width=2, num_classes=classes)
-    discriminator = DCGANDiscriminator(shape, width=2, num_classes=classes)
+    generator = DCGANGenerator(shape, latent=5, width=2, conditions=Conditions(classes=classes))
+    discriminator = DCGANDiscriminator(shape, width=2, conditions=Conditions(classes=classes))
     condition = torch.tensor([0, classes - 1]) if classes else None
     images = generator(noise(2, 5), condition)
     assert images.shape == (2, *shape)
@@ -52,8 +85,8 @@ def test_fully_connected_networks_make_and_judge_every_size(size: tuple[int, int
 def test_the_class_changes_what_both_networks_say(norm: Literal["batch", "none"]) -> None:
     torch.manual_seed(0)
     shape = (1, 16, 16)
-    generator = DCGANGenerator(shape, latent=5, width=4, num_classes=3, norm=norm).eval()
-    discriminator = DCGANDiscriminator(shape, width=4, num_classes=3, norm=norm).eval()
+    generator = DCGANGenerator(shape, latent=5, width=4, conditions=Conditions(classes=3), norm=norm).eval()
+    discriminator = DCGANDiscriminator(shape, width=4, conditions=Conditions(classes=3), norm=norm).eval()
     z, images = noise(1, 5).repeat(3, 1), torch.rand(1, *shape).repeat(3, 1, 1, 1)
     made, judged = generator(z, torch.arange(3)), discriminator(images, torch.arange(3))
     for i, j in [(0, 1), (0, 2), (1, 2)]:
@@ -89,8 +122,8 @@ def test_each_sample_depends_on_its_own_row_alone_without_batch_norm() -> None:
 def test_every_weight_of_dcgan_learns(norm: Literal["batch", "none"]) -> None:
     torch.manual_seed(0)
     shape = (3, 21, 37)
-    generator = DCGANGenerator(shape, latent=5, width=2, num_classes=2, norm=norm)
-    discriminator = DCGANDiscriminator(shape, width=2, num_classes=2, norm=norm)
+    generator = DCGANGenerator(shape, latent=5, width=2, conditions=Conditions(classes=2), norm=norm)
+    discriminator = DCGANDiscriminator(shape, width=2, conditions=Conditions(classes=2), norm=norm)
     condition = torch.tensor([0, 1, 0])
     discriminator(generator(noise(3, 5), condition), condition).square().sum().backward()
     for name, weight in [*generator.named_parameters(), *discriminator.named_parameters()]:
@@ -119,8 +152,8 @@ def test_the_published_network_at_64_has_the_published_layers() -> None:
 def test_networks_run_under_bfloat16_autocast(classes: int) -> None:
     torch.manual_seed(0)
     shape, condition = (3, 9, 13), torch.tensor([0, 1]) if classes else None
-    generator = DCGANGenerator(shape, latent=5, width=2, num_classes=classes)
-    discriminator = DCGANDiscriminator(shape, width=2, num_classes=classes)
+    generator = DCGANGenerator(shape, latent=5, width=2, conditions=Conditions(classes=classes))
+    discriminator = DCGANDiscriminator(shape, width=2, conditions=Conditions(classes=classes))
     with torch.autocast("cpu", torch.bfloat16):
         logits = discriminator(generator(noise(2, 5), condition), condition)
     logits.float().sum().backward()
@@ -128,13 +161,24 @@ def test_networks_run_under_bfloat16_autocast(classes: int) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in generator.parameters())
 
 
-def test_at_first_the_noise_speaks_louder_than_the_class() -> None:
+@pytest.mark.parametrize("conditions", [Conditions(classes=10), Conditions(numbers=1), Conditions(numbers=4)], ids=str)
+@pytest.mark.parametrize("make", [DCGANGenerator, ResNetGenerator])
+def test_at_first_the_noise_speaks_louder_than_the_condition(make: Callable[..., nn.Module], conditions: Conditions) -> None:
     """Equal voices made the generator learn one picture for each class on MNIST."""
     torch.manual_seed(0)
-    generator = DCGANGenerator((1, 28, 28), width=8, num_classes=10)
-    assert generator.embedding is not None
-    noise, labels = torch.randn(100, generator.latent), torch.arange(10).repeat(10)
+    generator: Any = make((1, 28, 28), width=8, conditions=conditions, told="concatenate")
+    noise = torch.randn(100, generator.latent)
+    condition = torch.arange(10).repeat(10) if conditions.classes else torch.randint(0, 2, (100, conditions.numbers)) * 2.0 - 1
     silent = torch.zeros_like(noise)
     from_noise = generator.project(torch.cat([noise, silent], dim=1)).std(0).mean()
-    from_class = generator.project(torch.cat([silent, generator.embedding(labels)], dim=1)).std(0).mean()
-    assert from_noise > 5 * from_class
+    from_condition = generator.project(torch.cat([silent, generator.embedding(condition)], dim=1)).std(0).mean()
+    assert from_noise > 5 * from_condition
+    assert from_condition > from_noise / 30
+
+
+@pytest.mark.parametrize("conditions", [Conditions(classes=10), Conditions(numbers=1), Conditions(numbers=4)], ids=str)
+def test_the_discriminators_picture_of_a_condition_is_as_loud_as_an_image(conditions: Conditions) -> None:
+    torch.manual_seed(0)
+    discriminator = DCGANDiscriminator((1, 28, 28), width=2, conditions=conditions)
+    condition = torch.arange(10) if conditions.classes else torch.ones(1, conditions.numbers)
+    assert float(discriminator.embedding(condition).detach().std()) == pytest.approx(1, rel=0.1)

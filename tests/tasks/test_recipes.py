@@ -21,7 +21,8 @@ SPEC = Spec(1, 8, 8)
 START = """
 from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, Optional
-from elegan.game import Adam, Preset, Recipe
+from elegan.game import Preset, Recipe
+from elegan.optimizers import Adam
 from elegan.errors import DataError
 if TYPE_CHECKING:
     from elegan.game import Spec
@@ -206,10 +207,10 @@ def test_a_recipe_explains_itself(write: Write) -> None:
     body = f'def recipe(spec, *, {options}):\n    """What it\n    is.\n\n    More."""\n{RETURN}'
     (summary,) = recipes.recipes(str(write(body)))
     text = "\n".join(summary.lines())
-    assert "\n\nWhat it is.\n\nOptions:" in text
+    assert "\n\nWhat it is.\n\n  Option " in text
     assert "More" not in text
-    for type_name, default in (("float|none", "none"), ("bool", "true"), ("a|b", "a")):
-        assert f" {type_name:<8} default {default}" in text
+    for option, default, type_name in (("clip-at", "none", "float|none"), ("ema", "true", "bool"), ("norm", "a", "a|b")):
+        assert f"  --{option:<24} {default:<15} {type_name}" in text
     assert "DCGAN told the class" in "\n".join(recipes.recipes("cgan")[0].lines())
     assert summary.as_dict()["explanation"] == "What it is."
 
@@ -217,3 +218,39 @@ def test_a_recipe_explains_itself(write: Write) -> None:
 def test_every_built_in_recipe_passes_the_check_of_files() -> None:
     for summary in recipes.recipes():
         recipes.check_signature(find_recipe(summary.name))
+
+
+GROUPS = """
+from dataclasses import dataclass
+from typing import Annotated
+@dataclass(frozen=True)
+class Sizes:
+    side: Annotated[int, "how long a side is"] = 3
+    kind: Literal["a", "b"] = "a"
+SEEN = []
+def recipe(spec, *, depth: int = 2, sizes: Sizes = Sizes(side=5)) -> Recipe:
+    SEEN.append((depth, sizes))
+"""
+
+
+def test_the_fields_of_a_group_are_options(write: Write) -> None:
+    found = find_recipe(str(write(GROUPS + RETURN)))
+    assert {name: option.default for name, option in found.parameters.items()} == {"depth": 2, "side": 5, "kind": "a"}
+    assert found.types == {"depth": int, "side": int, "kind": Literal["a", "b"]}
+    options = found.resolve("none", {"side": "7", "kind": "b"})
+    assert options == {"depth": 2, "side": 7, "kind": "b"}
+    found.make(SPEC, options)
+    found.make(SPEC, {})
+    assert [(2, found.module.Sizes(7, "b")), (2, found.module.Sizes(5, "a"))] == found.module.SEEN
+    with pytest.raises(OptionError, match="no option --sizes"):
+        found.resolve("none", {"sizes": 1})
+    with pytest.raises(OptionError, match=r"Did you mean 'side'"):
+        found.resolve("none", {"sid": 1})
+    (summary,) = recipes.recipes(str(found.where))
+    assert summary.options["side"] == ("int", 5, "how long a side is")
+    assert "how long a side is" in "\n".join(summary.lines())
+
+
+def test_an_option_is_not_there_twice(write: Write) -> None:
+    with pytest.raises(OptionError, match="recipe has the option side twice"):
+        find_recipe(str(write(GROUPS.replace("depth", "side") + RETURN)))

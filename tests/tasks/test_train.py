@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,8 @@ import torch
 from PIL import Image
 
 import elegan
+from elegan.errors import OptionError
+from elegan.tasks import job
 
 SMALL = {"width": 8, "batch": 16, "steps": 6, "save_every": 3, "precision": "fp32"}
 
@@ -243,3 +247,18 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path, numbe
     whole = elegan.train("digits", out=str(tmp_path / "whole"), **{**options, "steps": target})
     assert same(weights(resumed), weights(whole))
     assert [entry["step"] for entry in resumed.log] == sorted({entry["step"] for entry in resumed.log})
+
+
+def test_every_option_of_training_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option in the signature that train() forgets would silently do nothing."""
+    found: dict[str, Any] = {}
+
+    def stop(asked: dict[str, Any], **more: object) -> None:
+        found.update(asked)
+        raise OptionError("enough")
+
+    monkeypatch.setattr(job, "make_job", stop)
+    given: dict[str, Any] = {field.name: f"any {field.name}" for field in dataclasses.fields(job.TrainOptions)}
+    with pytest.raises(OptionError, match="enough"):
+        elegan.train(**given, steps=3)
+    assert found == {**given, "steps": 3}

@@ -1,0 +1,135 @@
+"""elegan's training loop against a plain file that does the same update, interleaved in one run.
+
+Usage: python benchmarks/throughput.py [dcgan|sngan|wgan_gp ...]
+
+The plain files lie in `benchmarks/plain`; they import nothing of elegan. elegan's side is the real loop: batches from a
+memory-mapped file, bookkeeping, log lines and progress, in the precision that `--precision auto` chooses here. Only saves are
+left out, which come every so many minutes. Both sides take turns, so that a busy machine slows both; medians are compared.
+Images are the real ones a round consumes: five discriminator steps consume five batches.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from plain import dcgan, resnet
+from study import machine
+
+from elegan.data.batches import Batches
+from elegan.data.preparation import ImageData
+from elegan.engine.average import Average
+from elegan.engine.loop import Intervals, Listener, Training
+from elegan.engine.measure import faster_precision
+from elegan.engine.run import Run
+from elegan.engine.turns import Settings, Turns
+from elegan.game import Batch, Spec
+from elegan.learning import prepare_networks
+from elegan.tasks.recipes import find_recipe
+
+REPEATS = 7
+CASES: dict[str, dict[str, Any]] = {
+    "dcgan": {"side": 64, "batch": 64, "rounds": 4, "steps": 1, "options": {}, "target": 2.6},
+    "sngan": {"side": 32, "batch": 32, "rounds": 5, "steps": 5, "options": {}, "target": 4.5},
+    "wgan_gp": {
+        "side": 32,
+        "batch": 16,
+        "rounds": 5,
+        "steps": 5,
+        "options": {"network": "resnet", "width": 256, "discriminator_width": 128},
+        "target": 3.2,
+    },
+}
+
+
+class Timed(Turns):
+    """Turns that count the seconds spent on the mathematics of a round: losses, gradients, updates, the average."""
+
+    busy = 0.0
+
+    def round(self, batch: Batch, step: int) -> dict[str, torch.Tensor]:
+        started = time.perf_counter()
+        readings = super().round(batch, step)
+        self.busy += time.perf_counter() - started
+        return readings
+
+
+class Unsaved(Training):
+    def save(self) -> None:
+        """Not while the clock runs."""
+
+
+def pictures(side: int, folder: Path) -> ImageData:
+    """Noise, memory-mapped as prepared images are; speed does not depend on what they show."""
+    np.random.default_rng(0).integers(0, 256, (4096, side, side, 3), np.uint8).tofile(folder / "images.bin")
+    images = np.memmap(folder / "images.bin", np.uint8, "r", shape=(4096, side, side, 3))
+    return ImageData(Spec(3, side, side), images, None, "noise", "noise", "", folder)
+
+
+def elegan_side(name: str, case: dict[str, Any], data: ImageData, folder: Path) -> tuple[Training, str]:
+    found = find_recipe(name)
+    recipe = found.make(data.spec, found.resolve("none", {"batch": case["batch"], **case["options"]}))
+    torch.manual_seed(0)
+    gan = recipe.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    prepare_networks(gan)
+    batches = Batches(data, batch=recipe.batch, seed=0, device=torch.device("cpu")).at
+    precision, _ = faster_precision(gan, recipe.optimizers, Settings(), batches)
+    run = Run(folder / "run")
+    run.create({}, {})
+    turns = Timed(gan, recipe.optimizers, Settings(precision), Average(gan, recipe.average_half_life))
+    return Unsaved(turns, batches, run, Intervals(save=10**9, log=50), Listener()), precision
+
+
+def plain_side(name: str, case: dict[str, Any], data: ImageData) -> Callable[[], None]:
+    images = torch.from_numpy(np.array(data.images)).permute(0, 3, 1, 2).contiguous()
+    if name == "dcgan":
+        return dcgan.trainer(images, case["batch"])
+    return resnet.trainer(images, case["batch"], spectral=name == "sngan")
+
+
+def measure(name: str) -> dict[str, Any]:
+    case = CASES[name]
+    with tempfile.TemporaryDirectory() as name_of_folder:
+        data = pictures(case["side"], Path(name_of_folder))
+        training, precision = elegan_side(name, case, data, Path(name_of_folder))
+        play = plain_side(name, case, data)
+        consumed = case["batch"] * case["rounds"]
+        times: dict[str, list[float]] = {"plain": [], "elegan": [], "other": []}
+        for repeat in range(REPEATS + 1):  # the first is a warm-up
+            started = time.perf_counter()
+            for _ in range(case["rounds"] // case["steps"]):
+                play()
+            between = time.perf_counter()
+            training.turns.busy = 0.0  # type: ignore[attr-defined]
+            training.train(training.step + case["rounds"])
+            ended = time.perf_counter()
+            if repeat:
+                times["plain"].append(between - started)
+                times["elegan"].append(ended - between)
+                times["other"].append(ended - between - training.turns.busy)  # type: ignore[attr-defined]
+    ratios = [plain / ours for plain, ours in zip(times["plain"], times["elegan"], strict=True)]
+    return {
+        "case": name,
+        "precision": precision,
+        "images_per_second": consumed / median(times["elegan"]),
+        "plain_images_per_second": consumed / median(times["plain"]),
+        "ratio": median(ratios),
+        "ratios": [round(ratio, 2) for ratio in ratios],
+        "target": case["target"],
+        "loader_log_and_bookkeeping_share": median(times["other"]) / median(times["elegan"]),
+        **machine(),
+    }
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or CASES:
+        for key, value in measure(chosen).items():
+            print(f"{key}: {value:.3g}" if isinstance(value, float) else f"{key}: {value}")
+        print()

@@ -1,0 +1,21 @@
+"""ACGAN (Odena et al., 2017): the discriminator is not told the class but guesses it."""
+
+from __future__ import annotations
+
+from elegan.game import Preset, Recipe, Spec
+from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
+
+
+def recipe(
+    spec: Spec,
+    *,
+    networks: Networks = Networks(),
+    game: Game = Game(),
+    learning: Learning = Learning(),
+    telling: Telling = Telling(discriminator_condition="auxiliary"),
+) -> Recipe:
+    """DCGAN's networks; both players also lower the cross-entropy of the guess, of real and of generated images."""
+    return image_recipe(spec, networks, game, learning, telling)
+
+
+PRESETS: dict[str, Preset] = {}

@@ -1,0 +1,21 @@
+"""LSGAN (Mao et al., 2017): least squares instead of cross-entropy."""
+
+from __future__ import annotations
+
+from elegan.game import Preset, Recipe, Spec
+from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
+
+
+def recipe(
+    spec: Spec,
+    *,
+    networks: Networks = Networks(),
+    game: Game = Game(objective="least_squares"),
+    learning: Learning = Learning(),
+    telling: Telling = Telling(),
+) -> Recipe:
+    """DCGAN's networks told the class where there is one, as in cgan, with the objective of equation 9."""
+    return image_recipe(spec, networks, game, learning, telling)
+
+
+PRESETS: dict[str, Preset] = {}

@@ -1,0 +1,144 @@
+"""Options that most two-player variants share, in groups. A variant gives each group its own defaults; every field is a flag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from torch import nn
+
+from elegan.augment import augmentation
+from elegan.errors import OptionError
+from elegan.game import GAN, Recipe, Spec
+from elegan.losses import objectives, penalties
+from elegan.losses.objectives import ObjectiveName
+from elegan.losses.penalties import PenaltyName
+from elegan.networks.conditions import Conditions, DiscriminatorCondition, GeneratorCondition
+from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
+from elegan.networks.layers import Norm
+from elegan.networks.resnet import ResNetDiscriminator, ResNetGenerator
+from elegan.optimizers import SGD, Adam, Optimizer, RMSprop, ScheduleName
+from elegan.rules.noise import NoiseName
+from elegan.rules.two_player import Remedies, TwoPlayer
+
+NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
+    "dcgan": (DCGANGenerator, DCGANDiscriminator),
+    "resnet": (ResNetGenerator, ResNetDiscriminator),
+}
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Which networks play."""
+
+    network: Annotated[Literal["dcgan", "resnet"], "strided convolutions, or residual blocks"] = "dcgan"
+    latent: Annotated[int, "numbers of noise that a sample is made from"] = 100
+    width: Annotated[int, "the generator's channels on its largest map (dcgan), or at 32x32 (resnet)"] = 64
+    discriminator_width: Annotated[int, "the same of the discriminator"] = 64
+    discriminator_norm: Annotated[Norm, "how the discriminator's layers are normalised"] = "batch"
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How the networks are told the class or the attributes, where the data has them."""
+
+    generator_condition: Annotated[GeneratorCondition, "joined to the noise, or by conditional batch norm"] = "concatenate"
+    discriminator_condition: Annotated[
+        DiscriminatorCondition, "one more channel; a projection; or not told, but guessing it as an auxiliary classifier"
+    ] = "concatenate"
+    auxiliary_weight: Annotated[float, "weight of the guess, if the discriminator guesses"] = 1.0
+
+
+@dataclass(frozen=True)
+class Game:
+    """What the players lower, and what steadies the game."""
+
+    objective: Annotated[ObjectiveName, "what the players lower"] = "non_saturating"
+    label_smoothing: Annotated[float, "real images count as real by 1 less this, for the discriminator"] = 0.0
+    penalty: Annotated[PenaltyName, "penalty on the discriminator's gradient"] = "none"
+    penalty_weight: Annotated[float, "its weight; gamma of R1 and R2, lambda of gradient penalties"] = 1.0
+    penalty_interval: Annotated[int, "applied every so many updates, and then so many times as strongly"] = 1
+    discriminator_steps: Annotated[int, "discriminator updates for each of the generator's"] = 1
+    clip_weights: Annotated[float, "the largest absolute weight of the discriminator; 0 for any"] = 0.0
+    orthogonal: Annotated[float, "weight of the generator's orthogonal regularisation"] = 0.0
+    instance_noise: Annotated[float, "noise on all the discriminator sees: its standard deviation at the start; 0 at the end"] = 0.0
+    augment: Annotated[str, "what the discriminator sees is augmented: colour, translation, cutout, joined by +"] = "none"
+    noise: Annotated[NoiseName, "the noise that samples are made from"] = "normal"
+
+    def check(self) -> None:
+        """OptionError for an option that is not to be had."""
+        objectives.objective(self.objective, self.label_smoothing)
+        penalties.penalty(self.penalty, self.penalty_weight, self.penalty_interval)
+        augmentation(self.augment)
+
+    def play(self, spec: Spec, generator: nn.Module, discriminator: nn.Module, latent: int, auxiliary: float = 1.0) -> TwoPlayer:
+        """The game between these networks."""
+        return TwoPlayer(
+            spec,
+            generator,
+            discriminator,
+            objectives.objective(self.objective, self.label_smoothing),
+            latent=latent,
+            noise=self.noise,
+            discriminator_steps=self.discriminator_steps,
+            penalty=penalties.penalty(self.penalty, self.penalty_weight, self.penalty_interval),
+            remedies=Remedies(augmentation(self.augment), self.instance_noise, self.clip_weights, self.orthogonal, auxiliary),
+        )
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How fast, how much and how long the players learn."""
+
+    optimizer: Annotated[Literal["adam", "rmsprop", "sgd"], "what makes updates of gradients"] = "adam"
+    lr: Annotated[float, "the generator's learning rate"] = 2e-4
+    discriminator_lr: Annotated[float, "the discriminator's"] = 2e-4
+    beta1: Annotated[float, "Adam's memory of the gradient; momentum of sgd"] = 0.5
+    beta2: Annotated[float, "Adam's memory of its square; alpha of rmsprop"] = 0.999
+    schedule: Annotated[ScheduleName, "how the learning rates fall; late_linear in the second half only"] = "constant"
+    batch: Annotated[int, "real images in a round"] = 64
+    steps: Annotated[int, "rounds of training"] = 20_000
+    average_half_life: Annotated[float, "images after which a weight's share in the average has halved; 0 for no average"] = 10_000.0
+
+    def recipe(self, build: Callable[[], GAN], *, conditional: bool = False) -> Recipe:
+        """The recipe of a two-player game that learns so."""
+        optimizers = {"generator": self.optimizer_at(self.lr), "discriminator": self.optimizer_at(self.discriminator_lr)}
+        return Recipe(build, optimizers, self.batch, self.steps, self.average_half_life, conditional)
+
+    def optimizer_at(self, lr: float) -> Optimizer:
+        if self.optimizer == "adam":
+            return Adam(lr, (self.beta1, self.beta2), schedule=self.schedule)
+        return (
+            RMSprop(lr, self.beta2, schedule=self.schedule) if self.optimizer == "rmsprop" else SGD(lr, self.beta1, schedule=self.schedule)
+        )
+
+
+def image_recipe(spec: Spec, networks: Networks, game: Game, learning: Learning, telling: Telling | None = None) -> Recipe:
+    """The recipe that the options describe; without `telling` the networks are told nothing. OptionError if they contradict."""
+    spec = spec if telling else spec.unconditional()
+    conditions = Conditions(spec.num_classes, len(spec.attributes))
+    told = (telling or Telling()) if conditions else Telling()
+    make_generator, make_discriminator = NETWORKS[networks.network]
+
+    def build() -> TwoPlayer:
+        told_generator, told_discriminator = told.generator_condition, told.discriminator_condition
+        generator = make_generator(spec.shape, latent=networks.latent, width=networks.width, conditions=conditions, told=told_generator)
+        width, norm = networks.discriminator_width, networks.discriminator_norm
+        discriminator = make_discriminator(spec.shape, width=width, norm=norm, conditions=conditions, told=told_discriminator)
+        return game.play(spec, generator, discriminator, networks.latent, told.auxiliary_weight)
+
+    check(networks, game)
+    return learning.recipe(build, conditional=telling is not None)
+
+
+def check(networks: Networks, game: Game) -> None:
+    """OptionError for what would only fail, or silently differ from what is meant, when training."""
+    game.check()
+    if networks.network == "resnet" and networks.discriminator_norm == "batch":
+        raise OptionError("--network resnet has no discriminator with batch norm. Use --discriminator-norm spectral or none.")
+    if "gradient_penalty" in game.penalty and networks.discriminator_norm == "batch":
+        raise OptionError(
+            f"--penalty {game.penalty} is on each sample's own gradient, which a discriminator with batch norm does not have. "
+            "Use --discriminator-norm none or spectral."
+        )

@@ -1,0 +1,196 @@
+"""The two-player game: what the discriminator sees, who pays for what, and what holds after an update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import erf, sqrt
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from elegan.errors import OptionError
+from elegan.game import Attribute, Batch, Spec
+from elegan.losses.objectives import objective
+from elegan.losses.penalties import penalty
+from elegan.randomness import Randomness, SeedRandomness
+from elegan.rules.noise import draw
+from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
+from elegan.rules.two_player import Remedies, TwoPlayer
+
+SPEC = Spec(1, 8, 8)
+Batches = Callable[[int], Batch]
+
+
+class Generator(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 64)
+
+    def forward(self, noise: Tensor, condition: Tensor | None = None) -> Tensor:
+        images: Tensor = self.layer(noise).tanh().view(-1, 1, 8, 8)
+        return images
+
+
+class Discriminator(nn.Module):
+    """Keeps what it sees; with `outputs` it guesses a condition too."""
+
+    def __init__(self, outputs: int = 0) -> None:
+        super().__init__()
+        self.layer, self.outputs = nn.Linear(64, 1 + outputs), outputs
+        self.saw: list[Tensor] = []
+
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Tensor:
+        self.saw.append(images.detach().clone())
+        found: Tensor = self.layer(images.flatten(1))
+        return found if self.outputs else found.squeeze(1)
+
+
+def game(name: str = "non_saturating", outputs: int = 0, spec: Spec = SPEC, **options: Any) -> TwoPlayer:
+    torch.manual_seed(0)
+    return TwoPlayer(spec, Generator(), Discriminator(outputs), objective(name), latent=3, **options)
+
+
+def play(gan: TwoPlayer, batch: Batch, step: int = 0) -> dict[str, Tensor]:
+    """The losses of a round in which nobody learns."""
+    return {move.player: move.loss() for move in gan.play(batch, step)}
+
+
+def darker(images: Tensor, random: Randomness, stream: str) -> Tensor:
+    return images - 100 - 10 * len(stream)
+
+
+def test_the_discriminator_sees_nothing_but_augmented_images(batches_of: Callable[..., Batches]) -> None:
+    gan = game("relativistic_paired", penalty=penalty("r1", 1.0), remedies=Remedies(augment=darker))
+    play(gan, batches_of(SPEC)(0))
+    saw = gan.discriminator.saw
+    assert len(saw) == 5  # real, generated, penalty; then generated and real beside it
+    assert all(float(images.max()) < -90 for images in saw)
+
+
+def test_each_look_has_random_numbers_of_its_own(batches_of: Callable[..., Batches]) -> None:
+    streams = []
+
+    def note(images: Tensor, random: Randomness, stream: str) -> Tensor:
+        streams.append(stream)
+        return images
+
+    play(game("relativistic_paired", penalty=penalty("r1", 1.0), remedies=Remedies(augment=note)), batches_of(SPEC)(0))
+    assert len(set(streams)) == len(streams) == 5
+
+
+def test_instance_noise_falls_to_nothing(batches_of: Callable[..., Batches]) -> None:
+    batch, found = batches_of(SPEC, 400)(0), {}
+    for progress in (0.0, 0.5, 1.0):
+        gan = game(remedies=Remedies(instance_noise=0.4))
+        play(gan, Batch(batch.real, None, batch.random, progress=progress))
+        found[progress] = float((gan.discriminator.saw[0] - batch.real).std())
+    assert found[0.0] == pytest.approx(0.4, rel=0.02)
+    assert found[0.5] == pytest.approx(0.2, rel=0.02)
+    assert found[1.0] == 0.0
+
+
+def test_weights_are_clipped_after_the_discriminators_update_alone() -> None:
+    gan = game(remedies=Remedies(clip_weights=0.01))
+    before = gan.discriminator.layer.weight.detach().clone()
+    gan.settle("generator")
+    assert torch.equal(gan.discriminator.layer.weight, before)
+    gan.settle("discriminator")
+    assert torch.equal(gan.discriminator.layer.weight, before.clamp(-0.01, 0.01))
+    assert before.abs().max() > 0.02
+    assert float(gan.generator.layer.weight.detach().abs().max()) > 0.02
+
+
+def test_the_generator_pays_for_orthogonality(batches_of: Callable[..., Batches]) -> None:
+    batch = batches_of(SPEC)(0)
+    plain, regularised = play(game(), batch), play(game(remedies=Remedies(orthogonal=0.5)), batch)
+    weight = game().generator.layer.weight.detach()
+    overlap = (weight @ weight.T) * (1 - torch.eye(64))
+    torch.testing.assert_close(regularised["generator"] - plain["generator"], 0.5 * overlap.square().sum(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(regularised["discriminator"], plain["discriminator"])
+
+
+def test_a_relativistic_generator_lowers_the_discriminators_loss_with_the_roles_exchanged(batches_of: Callable[..., Batches]) -> None:
+    gan = game("relativistic_paired")
+    losses = play(gan, batches_of(SPEC)(0))
+    real, fake = (gan.discriminator(images) for images in gan.discriminator.saw[:2])
+    torch.testing.assert_close(losses["discriminator"], F.softplus(fake - real).mean())
+    torch.testing.assert_close(losses["generator"], F.softplus(real - fake).mean())
+    losses["generator"].backward()  # type: ignore[no-untyped-call]
+    assert gan.generator.layer.weight.grad is not None
+
+
+CONDITIONS = {
+    "classes": (Spec(1, 8, 8, ("a", "b", "c")), 3),
+    "attributes": (Spec(1, 8, 8, attributes=(Attribute("age", 0, 9, (1, 2)), Attribute("old", 0, 1, (0, 1)))), 2),
+}
+
+
+@pytest.mark.parametrize("kind", CONDITIONS)
+def test_both_players_pay_for_a_wrong_guess(kind: str, batches_of: Callable[..., Batches]) -> None:
+    spec, outputs = CONDITIONS[kind]
+    batch = batches_of(spec)(0)
+    assert batch.condition is not None
+    gan, deaf = (game(outputs=outputs, spec=spec, remedies=Remedies(auxiliary=weight)) for weight in (0.7, 0.0))
+    losses, without = play(gan, batch), play(deaf, batch)
+    guesses = [gan.discriminator(images)[:, 1:] for images in gan.discriminator.saw[:2]]
+    if kind == "classes":
+        costs = [F.cross_entropy(guess, batch.condition) for guess in guesses]
+    else:
+        share = (batch.condition + 1) / 2
+        costs = [-(share * guess.sigmoid().log() + (1 - share) * (1 - guess.sigmoid()).log()).mean() for guess in guesses]
+    torch.testing.assert_close(losses["discriminator"] - without["discriminator"], 0.7 * (costs[0] + costs[1]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(losses["generator"] - without["generator"], 0.7 * costs[1], rtol=1e-4, atol=1e-5)
+
+
+def test_noise_is_distributed_as_its_name_says() -> None:
+    seeds = SeedRandomness(tuple(range(4000)))
+    found = {name: draw(name, seeds, 5) for name in ("normal", "uniform", "truncated_normal")}  # type: ignore[arg-type]
+    assert {values.shape for values in found.values()} == {(4000, 5)}
+    assert float(found["normal"].std()) == pytest.approx(1.0, abs=0.02)
+    assert float(found["normal"].abs().max()) > 3
+    assert float(found["uniform"].std()) == pytest.approx(1 / sqrt(3), abs=0.01)
+    assert float(found["uniform"].abs().max()) <= 1
+    truncated = found["truncated_normal"]
+    assert float(truncated.abs().max()) <= 2
+    assert float((truncated.abs() < 1).float().mean()) == pytest.approx(erf(1 / sqrt(2)) / erf(2 / sqrt(2)), abs=0.015)
+
+
+def small(game: Game, **networks: Any) -> Any:
+    return image_recipe(Spec(1, 8, 8, ("a", "b")), Networks(width=4, discriminator_width=4, **networks), game, Learning(), Telling())
+
+
+def test_a_penalty_on_each_samples_gradient_refuses_batch_norm() -> None:
+    with pytest.raises(OptionError, match=r"with batch norm does not have\. Use --discriminator-norm none"):
+        small(Game(penalty="gradient_penalty"))
+    small(Game(penalty="gradient_penalty"), discriminator_norm="none")
+
+
+def test_a_residual_discriminator_has_no_batch_norm() -> None:
+    with pytest.raises(OptionError, match="discriminator-norm spectral or none"):
+        small(Game(), network="resnet")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (Game(augment="color"), "colour"),
+        (Game(objective="hinge", label_smoothing=0.1), "label"),
+        (Game(penalty_interval=0), "penalty_interval"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_anything_is_built(wrong: Game, said: str) -> None:
+    with pytest.raises(OptionError, match=said):
+        small(wrong)
+
+
+def test_options_reach_the_game() -> None:
+    chosen = Game(
+        "hinge", penalty="r1+r2", penalty_weight=3.0, penalty_interval=4, discriminator_steps=2, clip_weights=0.1, noise="uniform"
+    )
+    gan = small(chosen).build()
+    assert (gan.penalty.weight, gan.penalty.interval, gan.discriminator_steps) == (3.0, 4, 2)
+    assert (gan.remedies.clip_weights, gan.remedies.augment, gan.noise) == (0.1, None, "uniform")
+    assert gan.objective == objective("hinge")
