@@ -29,4 +29,6 @@ def recipe(
     return learning.recipe(build)
 
 
-PRESETS: dict[str, Preset] = {}
+PRESETS = {
+    "tiny": Preset({"steps": 8000}, sides=(8, 15), command="elegan train digits --model gan"),
+}

@@ -18,4 +18,7 @@ def recipe(
     return image_recipe(spec, networks, game, learning, telling)
 
 
-PRESETS: dict[str, Preset] = {}
+PRESETS = {
+    "tiny": Preset({"beta1": 0.0, "steps": 1500}, sides=(8, 15), command="elegan train digits --model lsgan"),
+    "small": Preset({"steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet --model lsgan"),
+}

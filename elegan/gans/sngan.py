@@ -18,4 +18,15 @@ def recipe(
     return image_recipe(spec, networks, game, learning, telling)
 
 
-PRESETS: dict[str, Preset] = {}
+PRESETS = {
+    "tiny": Preset(
+        {"width": 48, "discriminator_width": 48, "discriminator_steps": 1, "lr": 2e-3, "discriminator_lr": 1e-3, "steps": 1500},
+        sides=(8, 15),
+        command="elegan train digits --model sngan",
+    ),
+    "small": Preset(
+        {"width": 64, "discriminator_width": 64, "discriminator_steps": 1, "lr": 1e-3, "discriminator_lr": 4e-4, "steps": 4000},
+        sides=(16, 40),
+        command="elegan train mnist/train.parquet --model sngan",
+    ),
+}

@@ -18,4 +18,15 @@ def recipe(
     return image_recipe(spec, networks, game, learning, telling)
 
 
-PRESETS: dict[str, Preset] = {}
+PRESETS = {
+    "tiny": Preset(
+        {"lr": 1e-3, "discriminator_lr": 1e-3, "clip_weights": 0.03, "steps": 8000},
+        sides=(8, 15),
+        command="elegan train digits --model wgan",
+    ),
+    "small": Preset(
+        {"lr": 5e-4, "discriminator_lr": 5e-4, "clip_weights": 0.02, "steps": 15_000},
+        sides=(16, 40),
+        command="elegan train mnist/train.parquet --model wgan",
+    ),
+}

@@ -19,4 +19,9 @@ def recipe(
     return image_recipe(spec, networks, game, learning, telling)
 
 
-PRESETS: dict[str, Preset] = {}
+PRESETS = {
+    "tiny": Preset({"lr": 5e-4, "discriminator_lr": 5e-4, "steps": 4000}, sides=(8, 15), command="elegan train digits --model wgan_gp"),
+    "small": Preset(
+        {"lr": 5e-4, "discriminator_lr": 5e-4, "steps": 8000}, sides=(16, 40), command="elegan train mnist/train.parquet --model wgan_gp"
+    ),
+}

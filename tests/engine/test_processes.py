@@ -366,6 +366,13 @@ def helpers(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     return started
 
 
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
 def when_saved(do: Callable[[], None]) -> threading.Thread:
     """Do it as soon as something is saved in ./runs."""
 
@@ -396,7 +403,7 @@ def weights_of(run: elegan.Run) -> dict[str, Tensor]:
 
 
 def test_a_stopped_training_of_two_processes_goes_on_with_one(
-    command: Callable[..., tuple[int, str]], helpers: list[subprocess.Popen[bytes]]
+    command: Callable[..., tuple[int, str]], helpers: list[subprocess.Popen[bytes]], two_threads: None
 ) -> None:
     thread = when_saved(lambda: os.kill(os.getpid(), signal.SIGTERM))
     code, said = command("--steps", "5000", "--processes", "2")
@@ -408,6 +415,7 @@ def test_a_stopped_training_of_two_processes_goes_on_with_one(
     assert [helper.returncode is not None for helper in helpers] == [True]
     assert 10 <= stopped.step < 5000
     assert (stopped.record["threads"], stopped.record["processes"]) == (1, 2)
+    assert torch.get_num_threads() == 2
     steps = stopped.step + 20
     code, said = command("--steps", str(steps))
     assert code == 0
@@ -434,6 +442,7 @@ def test_a_process_that_is_killed_ends_the_training_with_one_line(
 def test_helpers_end_with_the_process_that_started_them() -> None:
     work = "from elegan.engine.processes import end_with_parent; end_with_parent(); import time; time.sleep(100); print"
     helper = processes.start_helper(work, {})
+    assert os.getsid(helper.pid) == helper.pid  # Ctrl-C does not reach it
     assert helper.stdin is not None
     helper.stdin.close()
     assert helper.wait(60) == -signal.SIGKILL

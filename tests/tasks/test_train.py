@@ -65,9 +65,11 @@ def test_the_same_command_goes_on_and_a_larger_number_of_steps_extends(tmp_path:
 
 def test_without_steps_a_short_run_goes_on_to_the_models_own_number(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
-    mine.write_text(
-        (Path(elegan.__file__).parent / "gans" / "dcgan.py").read_text().replace("20_000", "5").replace('"steps": 1500', '"lr": 2e-4')
-    )
+    code = (Path(elegan.__file__).parent / "gans" / "dcgan.py").read_text()
+    changed = code.replace("Learning()", "Learning(steps=5)").replace('"steps": 1500', '"lr": 2e-4')
+    assert changed.count("steps=5") == 1
+    assert '"steps": 1500' not in changed
+    mine.write_text(changed)
     options = {name: value for name, value in SMALL.items() if name != "steps"}
     assert elegan.train("digits", model=str(mine), out=str(tmp_path), steps=2, **options).step == 2
     assert elegan.train("digits", model=str(mine), out=str(tmp_path), **options).step == 5
