@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from elegan.errors import OptionError, RunError, nearest
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from elegan.engine.average import Average
     from elegan.engine.run import Run
-    from elegan.game import GAN, Recipe, Spec
+    from elegan.game import GAN, Attribute, Recipe, Spec
     from elegan.pictures import Pixels
 
 CHUNK = 64
@@ -71,6 +72,8 @@ class Model:
         for name, value in (attributes or {}).items():
             position = self.attribute_number(name)
             assert chosen is not None
+            if not isfinite(value):
+                raise OptionError(f"--attributes: got {name}={value}, expected a finite number.")
             row = [value if i == position else attribute.low for i, attribute in enumerate(self.spec.attributes)]
             chosen[:, position] = self.spec.scaled(torch.tensor([row], dtype=torch.float64))[0, position]
         return chosen
@@ -273,7 +276,7 @@ def recipe_of_run(run: Run, model: str | None) -> Recipe:
 
 def spec_of(run: Run) -> Spec:
     """What a sample of this run is, by its record; RunError if it does not say."""
-    from elegan.game import Attribute, Spec
+    from elegan.game import Spec
 
     described = run.record.get("spec")
     wanted = {"channels": (1, 4), "height": (8, 256), "width": (8, 256)}
@@ -286,9 +289,19 @@ def spec_of(run: Run) -> Spec:
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.classes is no list of names.")
     try:
-        attributes = tuple(Attribute(**{**one, "examples": tuple(map(float, one["examples"]))}) for one in values.get("attributes", []))
+        attributes = tuple(attribute_of(one) for one in values.get("attributes", []))
         spec = Spec(values["channels"], values["height"], values["width"], tuple(classes), attributes)
         spec.conditions_of(range(1))
     except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
         raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.attributes is damaged.") from error
     return spec
+
+
+def attribute_of(described: Mapping[str, Any]) -> Attribute:
+    """An attribute as a record describes it; TypeError or ValueError for one that cannot be."""
+    from elegan.game import Attribute
+
+    found = Attribute(**{**described, "examples": tuple(map(float, described["examples"]))})
+    if not isinstance(found.name, str) or not all(map(isfinite, (found.low, found.high, *found.examples))):
+        raise ValueError(found.name)
+    return found

@@ -374,3 +374,82 @@ def test_a_model_that_builds_no_network_is_a_run_error(tmp_path: Path) -> None:
     for said, build in builds.items():
         with pytest.raises(RunError, match=said):
             loading.build(dataclasses.replace(recipe, build=build), elegan.Run(tmp_path))
+
+
+# attributes
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> elegan.Run:
+    """A model that knows ages from 20 to 60 and who smiles."""
+    folder = tmp_path_factory.mktemp("people")
+    rows = ["file_name,age,smiling"]
+    for i in range(30):
+        Image.fromarray(np.full((8, 8), 8 * i, np.uint8)).save(folder / f"{i}.png")
+        rows.append(f"{i}.png,{20 + 40 * (i % 3) // 2},{'yes' if i % 2 else 'no'}")
+    (folder / "metadata.csv").write_text("\n".join(rows))
+    out = str(tmp_path_factory.mktemp("people-runs"))
+    return elegan.train(str(folder), attributes="age,smiling", out=out, **{**SMALL, "steps": 12, "lr": 1e-2})
+
+
+def test_attributes_can_be_asked_for_in_their_own_units(people: elegan.Run) -> None:
+    model = elegan.load(people.path)
+    assert [(one.name, one.low, one.high, len(one.examples)) for one in model.spec.attributes] == [
+        ("age", 20, 60, 30),
+        ("smiling", 0, 1, 30),
+    ]
+    asked = model.conditions_of((0, 1), None, {"age": 50, "smiling": 0})
+    assert asked is not None
+    torch.testing.assert_close(asked, torch.tensor([[0.5, -1.0], [0.5, -1.0]]))
+    examples = model.conditions_of((3, 4))
+    assert examples is not None
+    age, smiling = model.spec.attributes
+    expected = [[(age.examples[i] - 40) / 20, 2 * smiling.examples[i] - 1] for i in (3, 4)]
+    torch.testing.assert_close(examples, torch.tensor(expected))
+    only_age = model.conditions_of((3, 4), None, {"age": 20})
+    torch.testing.assert_close(only_age, torch.tensor([[-1.0, expected[0][1]], [-1.0, expected[1][1]]]))
+    young, old = (model.sample((5, 6), attributes={"age": years, "smiling": 1}) for years in (20, 60))
+    assert not np.array_equal(young, old)
+    assert np.array_equal(young[1:], model.sample((6,), attributes={"age": 20, "smiling": 1}))
+
+
+def test_arrays_say_what_was_asked_for(people: elegan.Run, tmp_path: Path) -> None:
+    found = np.load(elegan.sample(people.path, seeds="0-2", attributes="age=30, smiling=1", out=tmp_path / "some.npz"))
+    assert found["attribute_names"].tolist() == ["age", "smiling"]
+    np.testing.assert_allclose(found["attributes"], [[30, 1]] * 3, rtol=1e-6)
+    assert elegan.sample(people.path, seeds="0-2", attributes="age=30").name == "samples-0-2-age_30.png"
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ("ages=3", "Did you mean 'age'"),
+        ("age", "expected NAME=VALUE"),
+        ("age=old", "expected a number"),
+        ("age=nan", "expected a finite number"),
+    ],
+)
+def test_attributes_that_cannot_be_are_refused(people: elegan.Run, said: str, complaint: str) -> None:
+    with pytest.raises(OptionError, match=complaint):
+        elegan.sample(people.path, attributes=said)
+
+
+def test_a_model_of_classes_knows_no_attributes_and_one_of_attributes_no_classes(people: elegan.Run, run: elegan.Run) -> None:
+    with pytest.raises(OptionError, match="knows no attributes"):
+        elegan.sample(run, attributes="age=3")
+    with pytest.raises(OptionError, match="knows no classes"):
+        elegan.sample(people.path, class_="age")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"examples": []}, {"examples": ["x"]}, {"examples": [1.0]}, {"low": "x"}, {"low": None}, {"more": 1}, {"high": float("nan")}],
+    ids=str,
+)
+def test_a_record_with_damaged_attributes_is_refused(people: elegan.Run, tmp_path: Path, damage: dict[str, Any]) -> None:
+    changed = elegan.Run(shutil.copytree(people.path, tmp_path / "run"))
+    record = json.loads((changed.path / "record.json").read_text())
+    record["spec"]["attributes"][0] |= damage
+    (changed.path / "record.json").write_text(json.dumps(record))
+    with pytest.raises(RunError, match=r"spec\.attributes is damaged"):
+        elegan.load(changed)
