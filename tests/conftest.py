@@ -16,6 +16,7 @@ Batches = Callable[[int], Batch]
 
 
 torch.set_num_threads(1)  # here, before fixtures of any scope train: another number would round otherwise
+os.environ["OMP_NUM_THREADS"] = "1"  # in processes that tests start: on busy cores several threads wait for one another
 
 
 @pytest.fixture(scope="session", autouse=True)

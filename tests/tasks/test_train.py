@@ -243,7 +243,16 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(tmp_path: Path, numbe
     assert code is None or process.returncode == code
     saved = elegan.runs(str(tmp_path / "stopped"))[0].step
     assert 20 <= saved < steps
-    options = {"width": 8, "batch": 16, "steps": 60, "precision": "fp32", "accumulate": 2, "penalty": "r1", "penalty_interval": 2}
+    options = {
+        "width": 8,
+        "batch": 16,
+        "steps": 60,
+        "precision": "fp32",
+        "accumulate": 2,
+        "penalty": "r1",
+        "penalty_interval": 2,
+        "save_every": 50,
+    }
     target = max(60, saved + 10)
     resumed = elegan.train("digits", out=str(tmp_path / "stopped"), **{**options, "steps": target})
     whole = elegan.train("digits", out=str(tmp_path / "whole"), **{**options, "steps": target})
