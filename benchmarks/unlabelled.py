@@ -88,10 +88,10 @@ def features_of(encoder: Encoder, pixels: Pixels) -> Tensor:
 
 
 def kernel_distance(one: Tensor, other: Tensor, subsets: int = 50, size: int = 500, seed: int = 0) -> tuple[float, float]:
-    """Mean over random subsets of the unbiased squared MMD, and its standard error. Features (n, d), (m, d), in units of the
-    second's standard deviations."""
-    scale = other.std(0).clamp(min=1e-6)
-    one, other = one / scale, other / scale
+    """Mean over random subsets of the unbiased squared MMD, and its standard error. Features (n, d), (m, d), each brought to
+    mean 0 and standard deviation 1 in the second."""
+    mean, scale = other.mean(0), other.std(0).clamp(min=1e-6)
+    one, other = (one - mean) / scale, (other - mean) / scale
     random = np.random.default_rng(seed)
     values = []
     for _ in range(subsets):
