@@ -100,7 +100,7 @@ def augmentation(policy: str) -> Augment | None:
         return None
     for name in policy.split("+"):
         if name not in AUGMENTATIONS:
-            raise OptionError(f"augment: got {name!r} in {policy!r}. {nearest(name, [*AUGMENTATIONS, 'none'])}")
+            raise OptionError(f"--augment: got {name!r} in {policy!r}. {nearest(name, [*AUGMENTATIONS, 'none'])}")
     chosen = [AUGMENTATIONS[name] for name in policy.split("+")]
 
     def augment(images: Tensor, random: Randomness, stream: str) -> Tensor:

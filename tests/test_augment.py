@@ -244,7 +244,7 @@ def test_none_is_none() -> None:
 
 @pytest.mark.parametrize("policy", ["color", "colour+cutot", "", "colour+", "none+colour"])
 def test_an_unknown_name_is_an_error(policy: str) -> None:
-    with pytest.raises(OptionError, match="augment: got"):
+    with pytest.raises(OptionError, match="--augment: got"):
         augmentation(policy)
 
 

@@ -168,11 +168,11 @@ def objective(name: str, label_smoothing: float = 0.0) -> Objective:
     0.5, else OptionError; so it is with an objective that has no labels.
     """
     if name not in OBJECTIVES:
-        raise OptionError(f"objective: got {name!r}. {nearest(name, OBJECTIVES)}")
+        raise OptionError(f"--objective: got {name!r}. {nearest(name, OBJECTIVES)}")
     if not 0 <= label_smoothing < 0.5:
-        raise OptionError(f"label_smoothing: got {label_smoothing}; it is a share from 0 to below 0.5.")
+        raise OptionError(f"--label-smoothing: got {label_smoothing}; it is a share from 0 to below 0.5.")
     if label_smoothing == 0:
         return OBJECTIVES[name]
     if name not in SMOOTHED:
-        raise OptionError(f"label_smoothing: {name!r} has no labels to smooth; take {', '.join(SMOOTHED)}, or set it to 0.")
+        raise OptionError(f"--label-smoothing: {name!r} has no labels to smooth; take {', '.join(SMOOTHED)}, or set it to 0.")
     return replace(OBJECTIVES[name], discriminator=partial(SMOOTHED[name], smoothing=label_smoothing))

@@ -153,9 +153,9 @@ PENALTIES = EXACT | FINITE
 def penalty(name: str, weight: float, interval: int = 1) -> Penalty | None:
     """The penalty of this name, or None for "none" or weight 0; OptionError with the nearest name otherwise."""
     if name not in (*PENALTIES, "none"):
-        raise OptionError(f"penalty: got {name!r}. {nearest(name, [*PENALTIES, 'none'])}")
+        raise OptionError(f"--penalty: got {name!r}. {nearest(name, [*PENALTIES, 'none'])}")
     if interval < 1:
-        raise OptionError(f"penalty_interval: got {interval}; it counts updates, so it is at least 1.")
+        raise OptionError(f"--penalty-interval: got {interval}; it counts updates, so it is at least 1.")
     if name == "none" or weight == 0:
         return None
     return Penalty(PENALTIES[name], weight, interval, double_backward=name in EXACT)

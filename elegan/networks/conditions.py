@@ -142,14 +142,19 @@ class ToldDiscriminator(nn.Module):
             logits = logits + (self.embedding(condition) * maps.sum((2, 3))).sum(1, keepdim=True)
         return logits.squeeze(1)
 
-    def normalise_spectra(self) -> None:
-        """Spectral norm for every layer, features of the condition included (Miyato and Koyama, 2018).
+    @property
+    def picture(self) -> nn.Module | None:
+        """What makes a picture of the condition, where that is joined to the sample.
 
-        Except for a picture of the condition: it is no function of the sample, whose slope the norm bounds, and would
-        be nearly black, one of length 1 over all its pixels.
+        It is no function of the sample. Bounding its weights, by a norm or by clipping, would bound no slope, and make
+        the picture nearly black.
         """
-        for name, part in self.named_children():
-            if not (name == "embedding" and self.told == "concatenate"):
+        return self.embedding if self.told == "concatenate" else None
+
+    def normalise_spectra(self) -> None:
+        """Spectral norm for every layer, features of the condition included (Miyato and Koyama, 2018), but for its picture."""
+        for part in self.children():
+            if part is not self.picture:
                 spectral_norm_all(part)
 
     def pooled(self, maps: Tensor) -> Tensor:

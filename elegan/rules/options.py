@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated, Literal
 
 from torch import nn
@@ -103,6 +104,12 @@ class Learning:
 
     def recipe(self, build: Callable[[], GAN], *, conditional: bool = False) -> Recipe:
         """The recipe of a two-player game that learns so."""
+        for flag, rate in (("--lr", self.lr), ("--discriminator-lr", self.discriminator_lr)):
+            if not 0 < rate < inf:
+                raise OptionError(f"{flag}: got {rate}, expected a learning rate above 0.")
+        for flag, share in (("--beta1", self.beta1), ("--beta2", self.beta2)):
+            if not 0 <= share < 1:
+                raise OptionError(f"{flag}: got {share}, expected a number from 0 to below 1.")
         optimizers = {"generator": self.optimizer_at(self.lr), "discriminator": self.optimizer_at(self.discriminator_lr)}
         return Recipe(build, optimizers, self.batch, self.steps, self.average_half_life, conditional)
 

@@ -16,6 +16,7 @@ from elegan.learning import learning_weights, turn
 from elegan.losses.objectives import Objective
 from elegan.losses.orthogonality import orthogonality
 from elegan.losses.penalties import Penalty
+from elegan.networks.conditions import ToldDiscriminator
 from elegan.randomness import Randomness
 from elegan.rules.noise import NoiseName, draw
 
@@ -147,9 +148,15 @@ class TwoPlayer(GAN):
 
     def settle(self, player: str) -> None:
         if player == "discriminator" and self.remedies.clip_weights:
-            weights = [weight.detach() for weight in learning_weights([self.discriminator])]
+            weights = self.clipped_weights()
             torch._foreach_clamp_min_(weights, -self.remedies.clip_weights)
             torch._foreach_clamp_max_(weights, self.remedies.clip_weights)
+
+    def clipped_weights(self) -> list[Tensor]:
+        """All that the discriminator makes of a sample; not the picture of a condition that it is shown beside it."""
+        pictures = [part.picture for part in self.discriminator.modules() if isinstance(part, ToldDiscriminator) and part.picture]
+        kept = {id(weight) for picture in pictures for weight in picture.parameters()}
+        return [weight.detach() for weight in learning_weights([self.discriminator]) if id(weight) not in kept]
 
     def generate(self, random: Randomness, condition: Tensor | None) -> Tensor:
         images: Tensor = self.generator(draw(self.noise, random, self.latent), condition)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elegan.errors import OptionError, RunError, nearest
+from elegan.tasks.options import convert
 
 if TYPE_CHECKING:
     import torch
@@ -72,10 +73,11 @@ class Model:
         for name, value in (attributes or {}).items():
             position = self.attribute_number(name)
             assert chosen is not None
-            if not isfinite(value):
-                raise OptionError(f"--attributes: got {name}={value}, expected a finite number.")
-            row = [value if i == position else attribute.low for i, attribute in enumerate(self.spec.attributes)]
+            number = convert("attributes", value, float)
+            row = [number if i == position else attribute.low for i, attribute in enumerate(self.spec.attributes)]
             chosen[:, position] = self.spec.scaled(torch.tensor([row], dtype=torch.float64))[0, position]
+            if not bool(chosen.isfinite().all()):
+                raise OptionError(f"--attributes: got {name}={value}, expected a number near those of the data.")
         return chosen
 
     def attribute_number(self, name: str) -> int:
@@ -276,6 +278,8 @@ def recipe_of_run(run: Run, model: str | None) -> Recipe:
 
 def spec_of(run: Run) -> Spec:
     """What a sample of this run is, by its record; RunError if it does not say."""
+    import torch
+
     from elegan.game import Spec
 
     described = run.record.get("spec")
@@ -291,8 +295,9 @@ def spec_of(run: Run) -> Spec:
     try:
         attributes = tuple(attribute_of(one) for one in values.get("attributes", []))
         spec = Spec(values["channels"], values["height"], values["width"], tuple(classes), attributes)
-        spec.conditions_of(range(1))
-    except (TypeError, ValueError, KeyError, ZeroDivisionError) as error:
+        if attributes and not bool(torch.isfinite(spec.conditions_of(range(len(attributes[0].examples)))).all()):  # type: ignore[arg-type]
+            raise ValueError("numbers too large")
+    except (TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError) as error:
         raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.attributes is damaged.") from error
     return spec
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from elegan.errors import OptionError, RunError
 from elegan.tasks.loading import Model, load, parse_seeds
-from elegan.tasks.options import convert
+from elegan.tasks.options import WORDS, convert
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,16 +100,17 @@ def parse_attributes(said: str | None) -> dict[str, float]:
     """ "age=30,smiling=1" -> {"age": 30.0, "smiling": 1.0}; OptionError for anything else."""
     found: dict[str, float] = {}
     for part in (said or "").split(","):
-        name, equals, value = part.partition("=")
+        name, equals, value = part.rpartition("=")
         if part.strip() and not equals:
             raise OptionError(f"--attributes: got {part.strip()!r}, expected NAME=VALUE, such as age=30,smiling=1.")
         if equals:
-            found[name.strip()] = convert("attributes", value.strip(), float)
+            word = value.strip().lower()
+            found[name.strip()] = float(WORDS[word]) if word in WORDS else convert("attributes", word, float)
     return found
 
 
 def conditions_shown(model: Model, seeds: tuple[int, ...], class_: str | None, attributes: dict[str, float]) -> Arrays:
-    """What each sample was asked to be: labels int64 (n,), or attributes float32 (n, k) in their own units and their names."""
+    """What each sample was asked to be: labels int64 (n,), or attributes float64 (n, k) in their own units and their names."""
     import numpy as np
 
     conditions = model.conditions_of(seeds, class_, attributes)
@@ -117,9 +118,9 @@ def conditions_shown(model: Model, seeds: tuple[int, ...], class_: str | None, a
         return {}
     if model.spec.classes:
         return {"labels": conditions.numpy()}
-    low, high = (np.array([getattr(one, side) for one in model.spec.attributes], np.float32) for side in ("low", "high"))
+    low, high = (np.array([getattr(one, side) for one in model.spec.attributes]) for side in ("low", "high"))
     names = np.array([one.name for one in model.spec.attributes])
-    return {"attributes": low + (conditions.numpy() + 1) / 2 * (high - low), "attribute_names": names}
+    return {"attributes": low + (conditions.double().numpy() + 1) / 2 * (high - low), "attribute_names": names}
 
 
 def check_target(target: Path) -> None:

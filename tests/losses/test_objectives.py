@@ -297,11 +297,11 @@ def test_no_smoothing_is_the_objective_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in OBJECTIVES if name not in SMOOTHED])
 def test_an_objective_without_labels_cannot_smooth_them(name: str) -> None:
-    with pytest.raises(OptionError, match=f"label_smoothing: '{name}' .* take minimax, non_saturating, least_squares"):
+    with pytest.raises(OptionError, match=f"--label-smoothing: '{name}' .* take minimax, non_saturating, least_squares"):
         objective(name, 0.1)
 
 
 @pytest.mark.parametrize("label_smoothing", [-0.1, 0.5, 1.0, math.nan])
 def test_label_smoothing_has_its_limits(label_smoothing: float) -> None:
-    with pytest.raises(OptionError, match=r"label_smoothing: got .* from 0 to below 0\.5"):
+    with pytest.raises(OptionError, match=r"--label-smoothing: got .* from 0 to below 0\.5"):
         objective("non_saturating", label_smoothing)

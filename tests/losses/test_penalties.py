@@ -272,5 +272,5 @@ def test_an_unknown_name_is_answered_with_the_nearest(weight: float) -> None:
 
 @pytest.mark.parametrize("interval", [0, -1])
 def test_an_interval_counts_from_one(interval: int) -> None:
-    with pytest.raises(OptionError, match="penalty_interval"):
+    with pytest.raises(OptionError, match="--penalty-interval"):
         penalty("r1", 1.0, interval)

@@ -103,6 +103,17 @@ def test_weights_are_clipped_after_the_discriminators_update_alone() -> None:
     assert float(gan.generator.layer.weight.detach().abs().max()) > 0.02
 
 
+@pytest.mark.parametrize(("told", "kept"), [("concatenate", True), ("projection", False)])
+def test_clipping_leaves_the_picture_of_a_condition_alone(told: Any, kept: bool) -> None:
+    """A clipped picture is nearly black: the critic would not see the class. A projection multiplies the sample."""
+    telling = Telling(discriminator_condition=told)
+    gan: Any = image_recipe(Spec(1, 8, 8, ("a", "b")), Networks(), Game(clip_weights=0.01), Learning(), telling).build()
+    before = gan.discriminator.embedding.weight.detach().clone()
+    gan.settle("discriminator")
+    assert torch.equal(gan.discriminator.embedding.weight, before if kept else before.clamp(-0.01, 0.01))
+    assert gan.discriminator.head.weight.abs().max() <= 0.01
+
+
 def test_the_generator_pays_for_orthogonality(batches_of: Callable[..., Batches]) -> None:
     batch = batches_of(SPEC)(0)
     plain, regularised = play(game(), batch), play(game(remedies=Remedies(orthogonal=0.5)), batch)
@@ -178,7 +189,7 @@ def test_a_residual_discriminator_has_no_batch_norm() -> None:
     [
         (Game(augment="color"), "colour"),
         (Game(objective="hinge", label_smoothing=0.1), "label"),
-        (Game(penalty_interval=0), "penalty_interval"),
+        (Game(penalty_interval=0), "--penalty-interval"),
     ],
 )
 def test_options_that_cannot_be_are_refused_before_anything_is_built(wrong: Game, said: str) -> None:

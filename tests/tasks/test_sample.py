@@ -413,8 +413,20 @@ def test_attributes_can_be_asked_for_in_their_own_units(people: elegan.Run) -> N
     assert np.array_equal(young[1:], model.sample((6,), attributes={"age": 20, "smiling": 1}))
 
 
+def test_attributes_from_python_may_be_words_and_wrong_ones_are_said(people: elegan.Run) -> None:
+    model = elegan.load(people.path)
+    word: Any = {"age": "30"}
+    found, expected = (model.conditions_of((1,), None, asked) for asked in (word, {"age": 30}))
+    assert found is not None
+    assert expected is not None
+    assert torch.equal(found, expected)
+    for value in ("old", None, 10**400):
+        with pytest.raises(OptionError, match="--attributes"):
+            model.sample((1,), attributes={"age": value})  # type: ignore[dict-item]
+
+
 def test_arrays_say_what_was_asked_for(people: elegan.Run, tmp_path: Path) -> None:
-    found = np.load(elegan.sample(people.path, seeds="0-2", attributes="age=30, smiling=1", out=tmp_path / "some.npz"))
+    found = np.load(elegan.sample(people.path, seeds="0-2", attributes="age=30, smiling=yes", out=tmp_path / "some.npz"))
     assert found["attribute_names"].tolist() == ["age", "smiling"]
     np.testing.assert_allclose(found["attributes"], [[30, 1]] * 3, rtol=1e-6)
     assert elegan.sample(people.path, seeds="0-2", attributes="age=30").name == "samples-0-2-age_30.png"
@@ -426,7 +438,8 @@ def test_arrays_say_what_was_asked_for(people: elegan.Run, tmp_path: Path) -> No
         ("ages=3", "Did you mean 'age'"),
         ("age", "expected NAME=VALUE"),
         ("age=old", "expected a number"),
-        ("age=nan", "expected a finite number"),
+        ("age=nan", "expected a number near"),
+        ("age=1e300", "expected a number near"),
     ],
 )
 def test_attributes_that_cannot_be_are_refused(people: elegan.Run, said: str, complaint: str) -> None:
@@ -443,7 +456,17 @@ def test_a_model_of_classes_knows_no_attributes_and_one_of_attributes_no_classes
 
 @pytest.mark.parametrize(
     "damage",
-    [{"examples": []}, {"examples": ["x"]}, {"examples": [1.0]}, {"low": "x"}, {"low": None}, {"more": 1}, {"high": float("nan")}],
+    [
+        {"examples": []},
+        {"examples": ["x"]},
+        {"examples": [1.0]},
+        {"low": "x"},
+        {"low": None},
+        {"more": 1},
+        {"high": float("nan")},
+        {"low": 10**400},
+        {"low": -1.7e308, "high": 1.7e308},
+    ],
     ids=str,
 )
 def test_a_record_with_damaged_attributes_is_refused(people: elegan.Run, tmp_path: Path, damage: dict[str, Any]) -> None:
