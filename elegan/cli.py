@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple, NoReturn
 
-from elegan.errors import EleganError, OptionError, nearest
+from elegan.errors import EleganError, OptionError, nearest, printable
 
 
 class Command(NamedTuple):
@@ -134,5 +134,5 @@ def entry(function: Callable[..., Any], flags: tuple[str, ...]) -> Callable[...,
 
 
 def fail(message: str) -> NoReturn:
-    print(f"elegan: {' '.join(message.split())}", file=sys.stderr)
+    print(f"elegan: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

@@ -33,3 +33,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean {close[0]!r}?"
     return f"Known: {', '.join(options)}." if options else ""
+
+
+def printable(text: str) -> str:
+    """`text` as a terminal may have it: names come from files, and could hold what a terminal takes for commands."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

@@ -136,6 +136,11 @@ class GAN(nn.Module):
         """The networks of each player, by the player's name. No network belongs to two players."""
         raise NotImplementedError
 
+    @property
+    def period(self) -> int:
+        """Rounds after which the work of a round repeats: several steps of one player, and lazy terms, take turns."""
+        return 1
+
     def play(self, batch: Batch, step: int) -> Iterator[Move]:
         """The moves of round `step`, in order. Which moves come may depend on `step` and on the state, never on data."""
         raise NotImplementedError

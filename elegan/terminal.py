@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from elegan.errors import EleganError, OptionError
+from elegan.errors import EleganError, OptionError, printable
 
 if TYPE_CHECKING:
     from elegan.engine.loop import Listener, Progress
@@ -103,7 +103,7 @@ def show(found: Iterable[Summary], json: bool, empty: str = "") -> None:
     if json:
         print(json_module.dumps([one.as_dict() for one in found], indent=2, default=str))
     else:
-        print("\n".join(line for one in found for line in one.lines()) or empty)
+        print(printable("\n".join(line for one in found for line in one.lines())) or empty)
 
 
 class Bar:
@@ -136,9 +136,9 @@ class Bar:
 
     def message(self, text: str) -> None:
         if self.bar is not None:
-            self.bar.console.print(text, markup=False, highlight=False)
+            self.bar.console.print(printable(text), markup=False, highlight=False)
         elif not self.quiet:
-            print(text, file=sys.stderr)
+            print(printable(text), file=sys.stderr)
 
     def preparing(self, done: int, total: int) -> None:
         self.draw("preparing images", done, total, "")

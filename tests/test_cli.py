@@ -315,3 +315,17 @@ def test_a_number_that_is_not_finite_ends_training_and_keeps_the_last_good_state
     refused(elegan_command("train", "digits", "--steps", "8", *SMALL), "discriminator's loss", "step 6", "last good state is step 6")
     assert elegan.load(run).step == 6
     assert checkpoint.checkpoints(run / "checkpoints")[0].name == "step-00000006"
+
+
+def test_names_from_files_do_not_command_the_terminal(elegan_command: Shell) -> None:
+    Path("animals").mkdir()
+    for name in ("\x1b[31mred", "plain"):
+        pictures(Path("animals", name), 4, (8, 8))
+    found = elegan_command("data", "animals")
+    assert "\\x1b[31mred" in found.out
+    trained = elegan_command("train", "animals", "--steps", "1", *SMALL)
+    assert "\x1b" not in found.out + trained.out + trained.error
+    run = next(Path("runs").iterdir())
+    refusal = elegan_command("sample", str(run), "--class", "foo")
+    refused(refusal, "\\x1b[31mred")
+    assert "\x1b" not in refusal.error

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from math import ceil
 
 import torch
 
@@ -17,15 +18,19 @@ from elegan.optimizers import Optimizer
 ROUNDS = 5
 """Enough to meet a generator move of the usual five critic steps."""
 
+LONGEST_PERIOD = 64
+"""Rounds are not timed for longer: what comes more rarely than that hardly counts."""
+
 Batches = Callable[[int], Batch]
 
 
 def seconds_per_round(gan: GAN, optimizers: Mapping[str, Optimizer], settings: Settings, batches: Batches) -> float:
-    """The mean time of a round after a warm-up."""
-    turns = Turns(gan, optimizers, settings)
+    """The mean time of a round after a warm-up, over whole periods of the game."""
+    turns, period = Turns(gan, optimizers, settings), min(gan.period, LONGEST_PERIOD)
+    rounds = period * ceil(ROUNDS / period)
     with unchanged(gan):
         time_rounds(turns, batches, ROUNDS)
-        return time_rounds(turns, batches, ROUNDS) / ROUNDS
+        return time_rounds(turns, batches, rounds) / rounds
 
 
 def faster_precision(gan: GAN, optimizers: Mapping[str, Optimizer], settings: Settings, batches: Batches) -> tuple[str, dict[str, float]]:
@@ -53,11 +58,11 @@ def unchanged(gan: GAN) -> Iterator[None]:
 
 
 def time_rounds(turns: Turns, batches: Batches, rounds: int) -> float:
-    prepared = [batches(step) for step in range(rounds)]
+    prepared = [batches(step) for step in range(min(rounds, ROUNDS))]  # some, in turn: all of a long period may not fit into memory
     synchronise(turns.device)
     start = time.perf_counter()
-    for step, batch in enumerate(prepared):
-        turns.round(batch, step)
+    for step in range(rounds):
+        turns.round(prepared[step % len(prepared)], step)
     synchronise(turns.device)
     return time.perf_counter() - start
 

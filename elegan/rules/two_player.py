@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import lcm
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,10 @@ class TwoPlayer(GAN):
     @property
     def players(self) -> Mapping[str, tuple[nn.Module, ...]]:
         return {"discriminator": (self.discriminator,), "generator": (self.generator,)}
+
+    @property
+    def period(self) -> int:
+        return lcm(self.discriminator_steps, self.penalty.interval if self.penalty else 1)
 
     def play(self, batch: Batch, step: int) -> Iterator[Move]:
         generator_moves = (step + 1) % self.discriminator_steps == 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from elegan.engine import measure
 from elegan.engine.turns import Settings, Turns
 from elegan.game import Batch
+from elegan.losses.penalties import penalty
 from elegan.optimizers import Adam
 from elegan.rules.two_player import TwoPlayer
 
@@ -56,3 +58,33 @@ def test_a_compiled_game_is_measured_compiled(make_gan: Callable[..., TwoPlayer]
     gan.generator.compile(backend=backend)
     measure.seconds_per_round(gan, ADAM, Settings(), batches)
     assert graphs
+
+
+@pytest.mark.parametrize(
+    ("options", "period", "rounds"),
+    [
+        ({}, 1, 5),
+        ({"discriminator_steps": 3}, 3, 6),
+        ({"penalty": penalty("r1", 1.0, 16)}, 16, 16),
+        ({"discriminator_steps": 100}, 100, 64),
+    ],
+)
+def test_the_time_of_a_round_is_taken_over_whole_periods(
+    options: dict[str, Any],
+    period: int,
+    rounds: int,
+    make_gan: Callable[..., TwoPlayer],
+    batches: Callable[[int], Batch],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else a lazy penalty, due in the first round, would count too much, and a rare generator move not at all."""
+    gan, timed = make_gan(**options), list[int]()
+
+    def pretend(turns: Turns, batches: object, rounds: int) -> float:
+        timed.append(rounds)
+        return 2.0 * rounds
+
+    monkeypatch.setattr(measure, "time_rounds", pretend)
+    assert gan.period == period
+    assert measure.seconds_per_round(gan, ADAM, Settings(), batches) == 2.0
+    assert timed == [5, rounds]
