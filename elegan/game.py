@@ -8,7 +8,7 @@ A variant's `play(batch, step)` yields the moves of one round in order. Nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import NamedTuple
 
@@ -163,7 +163,8 @@ class Recipe:
 
     build: makes the networks; called after seeding. optimizers: one for each player. batch: real images in a round.
     steps: rounds. average_half_life: images after which a weight's share in the average has halved; 0 keeps none.
-    conditional: whether the networks are told the class, or the attributes, where the data has them.
+    conditional: whether the networks are told the class, or the attributes, where the data has them. idle: options that
+    make no difference with these values of the others, and why; who gives one is told.
     """
 
     build: Callable[[], GAN]
@@ -172,6 +173,7 @@ class Recipe:
     steps: int
     average_half_life: float = 0.0
     conditional: bool = False
+    idle: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

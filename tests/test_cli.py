@@ -329,3 +329,9 @@ def test_names_from_files_do_not_command_the_terminal(elegan_command: Shell) -> 
     refusal = elegan_command("sample", str(run), "--class", "foo")
     refused(refusal, "\\x1b[31mred")
     assert "\x1b" not in refusal.error
+
+
+def test_an_option_that_makes_no_difference_is_said(elegan_command: Shell) -> None:
+    found = elegan_command("train", "digits", "--steps", "1", "--penalty-weight", "3", *SMALL)
+    assert "--penalty-weight makes no difference: there is no penalty." in found.error + found.out
+    assert "makes no difference" not in "".join(elegan_command("train", "digits", "--steps", "1", *SMALL)[1:])

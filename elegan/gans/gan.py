@@ -26,7 +26,7 @@ def recipe(
         return game.play(spec.unconditional(), generator, discriminator, latent)
 
     game.check()
-    return learning.recipe(build)
+    return learning.recipe(build, idle=game.idle())
 
 
 PRESETS = {

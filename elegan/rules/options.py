@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from math import inf
 from typing import Annotated, Literal
 
@@ -50,6 +50,12 @@ class Telling:
     ] = "concatenate"
     auxiliary_weight: Annotated[float, "weight of the guess, if the discriminator guesses"] = 1.0
 
+    def idle(self, conditions: Conditions) -> dict[str, str]:
+        """Options that make no difference beside the others, and why."""
+        if not conditions:
+            return {field.name: "there is no condition to tell" for field in fields(self)}
+        return {} if self.discriminator_condition == "auxiliary" else {"auxiliary_weight": "the discriminator guesses nothing"}
+
 
 @dataclass(frozen=True)
 class Game:
@@ -72,6 +78,10 @@ class Game:
         objectives.objective(self.objective, self.label_smoothing)
         penalties.penalty(self.penalty, self.penalty_weight, self.penalty_interval)
         augmentation(self.augment)
+
+    def idle(self) -> dict[str, str]:
+        """Options that make no difference beside the others, and why."""
+        return dict.fromkeys(("penalty_weight", "penalty_interval"), "there is no penalty") if self.penalty == "none" else {}
 
     def play(self, spec: Spec, generator: nn.Module, discriminator: nn.Module, latent: int, auxiliary: float = 1.0) -> TwoPlayer:
         """The game between these networks."""
@@ -102,8 +112,12 @@ class Learning:
     steps: Annotated[int, "rounds of training"] = 20_000
     average_half_life: Annotated[float, "images after which a weight's share in the average has halved; 0 for no average"] = 10_000.0
 
-    def recipe(self, build: Callable[[], GAN], *, conditional: bool = False) -> Recipe:
-        """The recipe of a two-player game that learns so."""
+    def idle(self) -> dict[str, str]:
+        """Options that make no difference beside the others, and why."""
+        return {"rmsprop": {"beta1": "rmsprop has no momentum here"}, "sgd": {"beta2": "sgd keeps no squares"}}.get(self.optimizer, {})
+
+    def recipe(self, build: Callable[[], GAN], *, conditional: bool = False, idle: Mapping[str, str] | None = None) -> Recipe:
+        """The recipe of a two-player game that learns so; idle: options of the game that make no difference."""
         for flag, rate in (("--lr", self.lr), ("--discriminator-lr", self.discriminator_lr)):
             if not 0 < rate < inf:
                 raise OptionError(f"{flag}: got {rate}, expected a learning rate above 0.")
@@ -111,7 +125,8 @@ class Learning:
             if not 0 <= share < 1:
                 raise OptionError(f"{flag}: got {share}, expected a number from 0 to below 1.")
         optimizers = {"generator": self.optimizer_at(self.lr), "discriminator": self.optimizer_at(self.discriminator_lr)}
-        return Recipe(build, optimizers, self.batch, self.steps, self.average_half_life, conditional)
+        idle = {**self.idle(), **(idle or {})}
+        return Recipe(build, optimizers, self.batch, self.steps, self.average_half_life, conditional, idle)
 
     def optimizer_at(self, lr: float) -> Optimizer:
         if self.optimizer == "adam":
@@ -136,7 +151,8 @@ def image_recipe(spec: Spec, networks: Networks, game: Game, learning: Learning,
         return game.play(spec, generator, discriminator, networks.latent, told.auxiliary_weight)
 
     check(networks, game)
-    return learning.recipe(build, conditional=telling is not None)
+    idle = {**game.idle(), **(telling.idle(conditions) if telling else {})}
+    return learning.recipe(build, conditional=telling is not None, idle=idle)
 
 
 def check(networks: Networks, game: Game) -> None:

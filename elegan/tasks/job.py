@@ -144,6 +144,7 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, download: bool = False, 
     check(own, recipe)
     check_processes(own, recipe, processes)
     notes += label_note(found.name, recipe, data)
+    notes += [f"--{dashed(name)} makes no difference: {reason}." for name, reason in recipe.idle.items() if name in other]
     for note in notes:
         listener.message(note)
     return Job(own, recipe_options, found, recipe, data, processes)

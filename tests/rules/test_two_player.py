@@ -205,3 +205,15 @@ def test_options_reach_the_game() -> None:
     assert (gan.penalty.weight, gan.penalty.interval, gan.discriminator_steps) == (3.0, 4, 2)
     assert (gan.remedies.clip_weights, gan.remedies.augment, gan.noise) == (0.1, None, "uniform")
     assert gan.objective == objective("hinge")
+
+
+def test_options_that_make_no_difference_are_named() -> None:
+    assert small(Game()).idle.keys() == {"penalty_weight", "penalty_interval", "auxiliary_weight"}
+    assert small(Game(penalty="r1"), network="dcgan").idle.keys() == {"auxiliary_weight"}
+    spec, networks = Spec(1, 8, 8), Networks(width=4, discriminator_width=4)
+    unlabelled = image_recipe(spec, networks, Game(penalty="r1"), Learning(optimizer="sgd"), Telling())
+    assert unlabelled.idle.keys() == {"beta2", "generator_condition", "discriminator_condition", "auxiliary_weight"}
+    guessing = image_recipe(
+        Spec(1, 8, 8, ("a", "b")), networks, Game(penalty="r1"), Learning(), Telling(discriminator_condition="auxiliary")
+    )
+    assert guessing.idle == {}
