@@ -19,6 +19,12 @@ def recipe(
 
 
 PRESETS = {
-    "tiny": Preset({"beta1": 0.0, "steps": 1500}, sides=(8, 15), command="elegan train digits --model acgan"),
+    "tiny": Preset(
+        {"beta1": 0.0, "steps": 1500},
+        sides=(8, 15),
+        command="elegan train digits --model acgan",
+        cost="70 s on one CPU core",
+        score="98.8% recognised, 92.8% useful (three seeds; docs/results.md)",
+    ),
     "small": Preset({"steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet --model acgan"),
 }

@@ -19,6 +19,12 @@ def recipe(
 
 
 PRESETS = {
-    "tiny": Preset({"beta1": 0.0, "steps": 1500}, sides=(8, 15), command="elegan train digits --model lsgan"),
+    "tiny": Preset(
+        {"beta1": 0.0, "steps": 1500},
+        sides=(8, 15),
+        command="elegan train digits --model lsgan",
+        cost="77 s on one CPU core",
+        score="99.3% recognised, 97.8% useful (three seeds; docs/results.md)",
+    ),
     "small": Preset({"steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet --model lsgan"),
 }

@@ -23,6 +23,8 @@ PRESETS = {
         {"width": 48, "discriminator_width": 48, "discriminator_steps": 1, "lr": 2e-3, "discriminator_lr": 1e-3, "steps": 1500},
         sides=(8, 15),
         command="elegan train digits --model sngan",
+        cost="97 s on one CPU core",
+        score="99.2% recognised, 95.9% useful (three seeds; docs/results.md)",
     ),
     "small": Preset(
         {"width": 64, "discriminator_width": 64, "discriminator_steps": 1, "lr": 1e-3, "discriminator_lr": 4e-4, "steps": 4000},

@@ -23,6 +23,8 @@ PRESETS = {
         {"lr": 1e-3, "discriminator_lr": 1e-3, "clip_weights": 0.03, "steps": 8000},
         sides=(8, 15),
         command="elegan train digits --model wgan",
+        cost="144 s on one CPU core",
+        score="97.7% recognised, 97.1% useful (three seeds; docs/results.md)",
     ),
     "small": Preset(
         {"lr": 5e-4, "discriminator_lr": 5e-4, "clip_weights": 0.02, "steps": 15_000},

@@ -20,7 +20,13 @@ def recipe(
 
 
 PRESETS = {
-    "tiny": Preset({"lr": 5e-4, "discriminator_lr": 5e-4, "steps": 4000}, sides=(8, 15), command="elegan train digits --model wgan_gp"),
+    "tiny": Preset(
+        {"lr": 5e-4, "discriminator_lr": 5e-4, "steps": 4000},
+        sides=(8, 15),
+        command="elegan train digits --model wgan_gp",
+        cost="130 s on one CPU core",
+        score="98.8% recognised, 97.5% useful (three seeds; docs/results.md)",
+    ),
     "small": Preset(
         {"lr": 5e-4, "discriminator_lr": 5e-4, "steps": 8000}, sides=(16, 40), command="elegan train mnist/train.parquet --model wgan_gp"
     ),
