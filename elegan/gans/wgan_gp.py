@@ -24,7 +24,7 @@ PRESETS = {
         {"lr": 5e-4, "discriminator_lr": 5e-4, "steps": 4000},
         sides=(8, 15),
         command="elegan train digits --model wgan_gp",
-        cost="130 s on one CPU core",
+        cost="157 s on one CPU core",
         score="98.8% recognised, 97.5% useful (three seeds; docs/results.md)",
     ),
     "small": Preset(
