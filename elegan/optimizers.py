@@ -27,8 +27,7 @@ class Optimizer:
     schedule: ScheduleName = field(default="constant", kw_only=True)
 
     def __post_init__(self) -> None:
-        if not 0 < self.lr < inf:
-            raise OptionError(f"lr: got {self.lr}, expected a learning rate above 0.")
+        check_rates(lr=self.lr)
         if self.schedule not in SCHEDULES:
             raise OptionError(f"schedule: got {self.schedule!r}. {nearest(self.schedule, SCHEDULES)}")
 
@@ -72,6 +71,12 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_shares(momentum=self.momentum)
+
+
+def check_rates(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 < value < inf:
+            raise OptionError(f"{name}: got {value}, expected a learning rate above 0.")
 
 
 def check_shares(**values: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from math import inf
 from typing import Annotated, Literal
 
 from torch import nn
@@ -19,7 +18,7 @@ from elegan.networks.conditions import Conditions, DiscriminatorCondition, Gener
 from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from elegan.networks.layers import Norm
 from elegan.networks.resnet import ResNetDiscriminator, ResNetGenerator
-from elegan.optimizers import SGD, Adam, Optimizer, RMSprop, ScheduleName
+from elegan.optimizers import SGD, Adam, Optimizer, RMSprop, ScheduleName, check_rates, check_shares
 from elegan.rules.noise import NoiseName
 from elegan.rules.two_player import Remedies, TwoPlayer
 
@@ -118,12 +117,9 @@ class Learning:
 
     def recipe(self, build: Callable[[], GAN], *, conditional: bool = False, idle: Mapping[str, str] | None = None) -> Recipe:
         """The recipe of a two-player game that learns so; idle: options of the game that make no difference."""
-        for flag, rate in (("--lr", self.lr), ("--discriminator-lr", self.discriminator_lr)):
-            if not 0 < rate < inf:
-                raise OptionError(f"{flag}: got {rate}, expected a learning rate above 0.")
-        for flag, share in (("--beta1", self.beta1), ("--beta2", self.beta2)):
-            if not 0 <= share < 1:
-                raise OptionError(f"{flag}: got {share}, expected a number from 0 to below 1.")
+        # here too, by the names of the flags: the optimizers call them by their own
+        check_rates(**{"--lr": self.lr, "--discriminator-lr": self.discriminator_lr})
+        check_shares(**{"--beta1": self.beta1, "--beta2": self.beta2})
         optimizers = {"generator": self.optimizer_at(self.lr), "discriminator": self.optimizer_at(self.discriminator_lr)}
         idle = {**self.idle(), **(idle or {})}
         return Recipe(build, optimizers, self.batch, self.steps, self.average_half_life, conditional, idle)
