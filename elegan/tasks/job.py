@@ -128,7 +128,7 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, download: bool = False, 
         find_recipe(own.model)  # a misspelt name is said before the data is read
     size = parse_size(own.size)
     source = open_data(own.data, labels=own.labels, attributes=own.attributes, download=download, announce=listener.message)
-    own = dataclasses.replace(own, attributes=",".join(one.strip() for one in own.attributes.split(",") if one.strip()))
+    own = dataclasses.replace(own, attributes=",".join(source.attributes) or "none")
     own = dataclasses.replace(own, data=source.where)  # owner/name is hf://owner/name once it was allowed
     data = prepare(source, size=size, channels=own.channels or None, fit=own.fit, strict=strict, progress=listener.preparing)
     notes = list(data.notes)
