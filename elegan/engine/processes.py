@@ -22,6 +22,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Imported once a group exists, as optimizers would, it keeps that group alive as a default argument: the group's threads would
+# still run when Python ends, which aborts the process.
+import torch.distributed.nn.functional
 from torch import Tensor
 from torch.distributed import PrefixStore, Store, TCPStore, rendezvous  # type: ignore[attr-defined]
 

@@ -448,10 +448,23 @@ def test_helpers_end_with_the_process_that_started_them() -> None:
     assert helper.wait(60) == -signal.SIGKILL
 
 
-def test_torchrun_goes_on_with_a_run_as_one_process_would(command: Callable[..., tuple[int, str]], data: Path) -> None:
+PROGRAM = """
+import os
+from elegan.cli import main
+main()
+if os.path.exists("/proc"):
+    names = [open(f"/proc/self/task/{thread}/comm").read() for thread in os.listdir("/proc/self/task")]
+    assert not any("gloo" in name for name in names), names
+"""
+"""The command line. None of gloo's threads may outlive the training: at the end of Python they would abort the process."""
+
+
+def test_torchrun_goes_on_with_a_run_as_one_process_would(command: Callable[..., tuple[int, str]], data: Path, tmp_path: Path) -> None:
     assert command("--steps", "6")[0] == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
-    done = subprocess.run([*torchrun, "elegan", "train", str(data), *TRAINING, "--steps", "12"], capture_output=True, text=True)
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(program)]
+    done = subprocess.run([*torchrun, "train", str(data), *TRAINING, "--steps", "12"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Samples: ") == done.stderr.count("goes on from step 6 to 12") == 1
     for steps in ("6", "12"):
