@@ -24,6 +24,7 @@ from elegan.networks.conditions import (
     speak_softly,
 )
 from elegan.networks.layers import BatchNorm2d, CentreCrop, Norm, initialise_normal
+from elegan.networks.strided import StridedConv2d, StridedConvTranspose2d
 
 
 def num_doublings(height: int, width: int) -> int:
@@ -75,9 +76,9 @@ class DCGANGenerator(nn.Module):
         self.project = nn.Linear(latent * (2 if self.concatenates else 1), first, bias=norm == "none")
         blocks: list[nn.Module] = [norm_layer(sizes[0]), nn.ReLU(inplace=True)]
         for size_in, size_out in pairwise(sizes):
-            convolution = nn.ConvTranspose2d(size_in, size_out, 4, stride=2, padding=1, bias=norm == "none")
+            convolution = StridedConvTranspose2d(size_in, size_out, bias=norm == "none")
             blocks += [convolution, norm_layer(size_out), nn.ReLU(inplace=True)]
-        blocks += [nn.ConvTranspose2d(sizes[-1], channels, 4, stride=2, padding=1), CentreCrop(height, image_width), nn.Tanh()]
+        blocks += [StridedConvTranspose2d(sizes[-1], channels), CentreCrop(height, image_width), nn.Tanh()]
         self.blocks = ToldSequential(*blocks)
         initialise_normal(self)
         if self.concatenates:
@@ -109,7 +110,7 @@ class DCGANDiscriminator(ToldDiscriminator):
         blocks: list[nn.Module] = []
         for i, (size_in, size_out) in enumerate(pairwise([self.in_channels, *inner])):
             normed = i > 0 and norm == "batch"  # no norm on the first layer: section 3 of the paper
-            blocks.append(nn.Conv2d(size_in, size_out, 4, stride=2, padding=1, bias=not normed))
+            blocks.append(StridedConv2d(size_in, size_out, bias=not normed))
             blocks += [BatchNorm2d(size_out)] if normed else []
             blocks.append(nn.LeakyReLU(0.2, inplace=True))
         self.blocks = nn.Sequential(*blocks)
