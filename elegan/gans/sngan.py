@@ -27,7 +27,7 @@ PRESETS = {
         score="99.2% recognised, 95.9% useful (three seeds; docs/results.md)",
     ),
     "small": Preset(
-        {"width": 64, "discriminator_width": 64, "discriminator_steps": 1, "lr": 1e-3, "discriminator_lr": 4e-4, "steps": 4000},
+        {"width": 48, "discriminator_width": 48, "discriminator_steps": 1, "lr": 1e-3, "discriminator_lr": 4e-4, "steps": 4000},
         sides=(16, 40),
         command="elegan train mnist/train.parquet --model sngan",
     ),
