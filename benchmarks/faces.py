@@ -14,9 +14,12 @@ from typing import Any
 
 import pyarrow.parquet
 from study import data_folder, study, train_by_command
-from unlabelled import digest, features_of, kernel_distance, train_encoder
+from unlabelled import kernel_distance
 
 import elegan
+from elegan.metrics.contrastive import encoder_extractor, train_encoder
+from elegan.metrics.extractors import Extractor
+from elegan.pictures import Pixels
 
 TRAIN, SAMPLES = 7000, 5000
 
@@ -30,20 +33,30 @@ def divide(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
+JUDGES: list[Extractor] = []
+"""The judge, once it is trained: the same for all seeds."""
+
+
+def the_judge(train: Pixels) -> Extractor:
+    if not JUDGES:
+        JUDGES.append(encoder_extractor(train_encoder(train)))
+    return JUDGES[0]
+
+
 def measure(arm: str, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         train, held_out = (elegan.prepare(elegan.open_data(str(path))).images for path in divide(folder))
-        judge = train_encoder(train)
-        reference = features_of(judge, held_out)
+        judge = the_judge(train)
+        reference = judge.features(held_out).values.double()
         steps = elegan.plan(str(folder / "faces.parquet"), seed=seed).steps
         words = (str(folder / "faces.parquet"), "--seed", str(seed), "--out", str(folder / "runs"))
-        result: dict[str, Any] = {"judge": digest(judge), "samples": SAMPLES, "held_out": len(held_out), "steps": steps}
-        result["real"], result["real_error"] = scaled(kernel_distance(features_of(judge, train), reference))
+        result: dict[str, Any] = {"judge": judge.digest, "samples": SAMPLES, "held_out": len(held_out), "steps": steps}
+        result["real"], result["real_error"] = scaled(kernel_distance(judge.features(train).values.double(), reference))
         for moment, share in (("tenth", 10), ("final", 1)):
             run, seconds = train_by_command(*words, "--steps", str(steps // share))
             samples = elegan.load(run).sample(range(SAMPLES))
-            result[moment], result[f"{moment}_error"] = scaled(kernel_distance(features_of(judge, samples), reference))
+            result[moment], result[f"{moment}_error"] = scaled(kernel_distance(judge.features(samples).values.double(), reference))
             result["seconds"] = result.get("seconds", 0.0) + seconds
         keep = Path(tempfile.gettempdir()) / f"faces-{seed}.png"
         elegan.sample(str(run), seeds="0-63", out=keep)

@@ -27,9 +27,14 @@ if TYPE_CHECKING:
     from elegan.game import Preset as Preset
     from elegan.game import Recipe as Recipe
     from elegan.game import Spec as Spec
+    from elegan.metrics.report import Evaluation as Evaluation
+    from elegan.metrics.report import Score as Score
     from elegan.optimizers import SGD as SGD
     from elegan.optimizers import Adam as Adam
     from elegan.optimizers import RMSprop as RMSprop
+    from elegan.tasks.compare import Comparison as Comparison
+    from elegan.tasks.compare import compare as compare
+    from elegan.tasks.evaluate import evaluate as evaluate
     from elegan.tasks.inspection import inspect_data as inspect_data
     from elegan.tasks.loading import Model as Model
     from elegan.tasks.loading import load as load
@@ -48,7 +53,10 @@ PUBLIC = {
     "elegan.engine.run": ("Run",),
     "elegan.errors": ("DataError", "EleganError", "NotFiniteError", "OptionError", "RunError"),
     "elegan.game": ("Attribute", "Batch", "GAN", "Move", "Preset", "Recipe", "Spec"),
+    "elegan.metrics.report": ("Evaluation", "Score"),
     "elegan.optimizers": ("Adam", "RMSprop", "SGD"),
+    "elegan.tasks.compare": ("Comparison", "compare"),
+    "elegan.tasks.evaluate": ("evaluate",),
     "elegan.tasks.inspection": ("inspect_data",),
     "elegan.tasks.loading": ("Model", "load"),
     "elegan.tasks.plan": ("Plan", "plan"),

@@ -31,13 +31,17 @@ COMMANDS = {
         "elegan.tasks.train:train", "show_train", "Train a GAN on a folder, a zip, a parquet file, or `digits`.", ("dry_run", "json")
     ),
     "sample": Command("elegan.tasks.sample:sample", "show_sample", "Make samples with a trained run: a grid, a folder, an npz file."),
+    "evaluate": Command(
+        "elegan.tasks.evaluate:evaluate", "show_evaluation", "Measure samples, or a run's, against real images.", ("json",)
+    ),
+    "compare": Command("elegan.tasks.compare:compare", "show_comparison", "Compare runs, or sets of images, by one protocol.", ("json",)),
     "runs": Command("elegan.tasks.runs:runs", "show_list", "List the runs that were trained.", ("json",)),
     "recipes": Command("elegan.tasks.recipes:recipes", "show_recipes", "List the models, or the options of one.", ("json",)),
     "data": Command(
         "elegan.tasks.inspection:inspect_data", "show_data", "Look at data before training on it; clear the cache.", ("clear_cache", "json")
     ),
 }
-ALIASES = {"generate": "sample"}
+ALIASES = {"generate": "sample", "eval": "evaluate"}
 FLAG_HELP = {
     "dry_run": "Show what would be done, and stop.",
     "json": "Print JSON instead of text.",

@@ -71,6 +71,18 @@ def show_sample(function: Function, arguments: dict[str, Any]) -> None:
     print(function(**arguments, listener=Bar().listener()))
 
 
+def show_evaluation(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
+    with Bar(quiet=json) as bar:
+        found = function(**arguments, listener=bar.listener("measuring"))
+    if json:
+        print(json_module.dumps(found.as_dict(), indent=2))
+    else:
+        show([found], json)
+
+
+show_comparison = show_evaluation
+
+
 def show_list(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
     show(function(**arguments), json, "No runs here. Make one with: elegan train digits")
 
@@ -129,19 +141,17 @@ class Bar:
         if self.bar is not None:
             self.bar.stop()
 
-    def listener(self) -> Listener:
+    def listener(self, doing: str = "preparing images") -> Listener:
+        """doing: what it is called that goes from 0 to a total."""
         from elegan.engine.loop import Listener
 
-        return Listener(self.progress, self.message, self.preparing)
+        return Listener(self.progress, self.message, lambda done, total: self.draw(doing, done, total, ""))
 
     def message(self, text: str) -> None:
         if self.bar is not None:
             self.bar.console.print(printable(text), markup=False, highlight=False)
         elif not self.quiet:
             print(printable(text), file=sys.stderr)
-
-    def preparing(self, done: int, total: int) -> None:
-        self.draw("preparing images", done, total, "")
 
     def progress(self, progress: Progress) -> None:
         self.draw("training", progress.step, progress.steps, describe(progress))

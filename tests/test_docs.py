@@ -14,6 +14,8 @@ import elegan.gans
 from elegan import cli
 from elegan.engine import measure
 from elegan.engine.loop import Training
+from elegan.metrics import classifier, contrastive
+from elegan.tasks import material, watch
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -31,6 +33,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     whole = Training.train
     monkeypatch.setattr(Training, "train", lambda self, steps: whole(self, min(steps, 3)))
     monkeypatch.setattr(measure, "ROUNDS", 1)
+    for where, name, few in ((classifier, "STEPS", 5), (contrastive, "STEPS", 5), (material, "MOST_SAMPLES", 100), (watch, "SAMPLES", 50)):
+        monkeypatch.setattr(where, name, few)
     monkeypatch.setattr(elegan.gans, "__path__", [*elegan.gans.__path__, str(tmp_path)])
     return tmp_path
 

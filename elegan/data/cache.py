@@ -16,6 +16,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MAKING = ".making-"
 IMAGES, LABELS, VALUES, RECORD = PREPARED = ("images.bin", "labels.bin", "values.bin", "record.json")
 DOWNLOADED = "images.parquet"
+WEIGHTS = "weights.safetensors"
 
 
 def cache_folder() -> Path:
@@ -35,10 +36,19 @@ def downloads_folder() -> Path:
     return cache_folder() / "elegan-downloads"
 
 
+def networks_folder() -> Path:
+    """The part of the cache that holds networks that learned to judge images."""
+    return cache_folder() / "elegan-networks"
+
+
+def folders() -> tuple[Path, ...]:
+    return images_folder(), downloads_folder(), networks_folder()
+
+
 def cache_bytes() -> int:
-    """How many bytes prepared images and downloads take on disk."""
+    """How many bytes prepared images, downloads and judging networks take on disk."""
     total = 0
-    for folder in (images_folder(), downloads_folder()):
+    for folder in folders():
         for path in folder.rglob("*"):
             with suppress(FileNotFoundError):  # Another process may just be moving its entry into place.
                 total += path.stat().st_size if path.is_file() else 0
@@ -46,12 +56,12 @@ def cache_bytes() -> int:
 
 
 def clear_cache() -> int:
-    """Delete all prepared images and downloads, and nothing else: they are made and downloaded again when they are needed.
+    """Delete all of them, and nothing else: they are made and downloaded again when they are needed.
 
     Returns the bytes freed.
     """
     before = cache_bytes()
-    for folder in (images_folder(), downloads_folder()):
+    for folder in folders():
         for entry in folder.glob("*"):
             if is_ours(entry):
                 shutil.rmtree(entry)
@@ -62,8 +72,13 @@ def clear_cache() -> int:
 
 def is_ours(entry: Path) -> bool:
     """Whether a folder holds nothing but what we write; anything else is a person's own and stays."""
-    ours = (*PREPARED, DOWNLOADED)
-    return entry.is_dir() and not entry.is_symlink() and all(path.name in ours and path.is_file() for path in entry.iterdir())
+    ours = (*PREPARED, DOWNLOADED, WEIGHTS)
+    published = ".pth" if entry.parent == networks_folder() else None
+    return entry.is_dir() and not entry.is_symlink() and all(is_one_of(path, ours, published) for path in entry.iterdir())
+
+
+def is_one_of(path: Path, names: tuple[str, ...], suffix: str | None) -> bool:
+    return path.is_file() and (path.name in names or path.suffix == suffix)
 
 
 @contextmanager

@@ -94,7 +94,8 @@ class Meter:
 class Training:
     """One run: `turns` play rounds on `batches`, and what is needed to go on is kept in `run`.
 
-    Where several processes play, only the first writes into the run and speaks; `batches` gives each its share.
+    Where several processes play, only the first writes into the run and speaks; `batches` gives each its share. `watch` is
+    called after each save, with the networks as they were saved; it may change nothing.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Training:
         self.intervals, self.listener, self.sample_seed = intervals, listener, sample_seed
         self.step, self.saved, self.seconds, self.target = 0, -1, 0.0, 1
         self.told = self.saved_at = time.perf_counter()
+        self.watch: Callable[[Training], None] = lambda training: None
 
     @property
     def gan(self) -> GAN:
@@ -213,6 +215,7 @@ class Training:
         self.saved, self.saved_at = self.step, time.perf_counter()
         checkpoint.prune(self.run.checkpoint_folder, self.intervals.keep)
         self.save_grid()
+        self.watch(self)
 
     def refresh_statistics(self) -> None:
         """The averaged networks' batch norm statistics, estimated from their own samples."""

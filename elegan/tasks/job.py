@@ -113,7 +113,7 @@ class Job:
         return self.processes.device(find_device(self.options.device))
 
 
-OTHER_FLAGS = {"config", "minutes", "save_every", "keep", "out", "new", "strict", "download", "processes"}
+OTHER_FLAGS = {"config", "minutes", "save_every", "keep", "held_out", "out", "new", "strict", "download", "processes"}
 TRAIN_FLAGS = OTHER_FLAGS | {field.name for field in dataclasses.fields(TrainOptions)}
 
 

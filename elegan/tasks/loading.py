@@ -170,10 +170,11 @@ def whole_numbers(seeds: int | Iterable[int]) -> Iterator[int]:
         return map(operator.index, iter(seeds))  # type: ignore[arg-type]
 
 
-def load(run: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None, device: str = "auto") -> Model:
+def load(run: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = None, best: bool = False, device: str = "auto") -> Model:
     """The generator of a run (a run directory, a run's name in `runs`, or a Run), at its newest whole save.
 
-    model: the file the run was trained with, if it was a file of your own: code is never taken from a run directory.
+    best: at its best save instead, if it was trained with `held_out`. model: the file the run was trained with, if it was a
+    file of your own: code is never taken from a run directory.
     Raises RunError if there is no such run or no whole save, or if its files do not belong together; OptionError for a
     model or a device that is not here. PyTorch's random numbers are afterwards what they were.
     """
@@ -187,12 +188,20 @@ def load(run: str | os.PathLike[str], *, model: str | os.PathLike[str] | None = 
     found, chosen = find_run(run), find_device(device)
     with layer_randomness(0, torch.device("cpu")):
         recipe = recipe_of_run(found, None if model is None else os.fspath(model))
-        tensors, step, notes = newest_weights(found.checkpoint_folder)
+        tensors, step, notes = best_weights(found) if best else newest_weights(found.checkpoint_folder)
         check_fit(recipe, tensors, found)
         gan, average = build(recipe, found)
         load_weights(gan, average, tensors)
     gan = (average.view(gan) if average else gan).to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Model(gan, step, notes)
+
+
+def best_weights(run: Run) -> tuple[dict[str, torch.Tensor], int, tuple[str, ...]]:
+    from elegan.tasks.watch import BEST
+
+    if not (run.path / BEST).is_dir():
+        raise RunError(f"{run.path} has no best save: it was trained without --held-out. Leave --best out for the newest.")
+    return newest_weights(run.path / BEST)
 
 
 def newest_weights(folder: Path) -> tuple[dict[str, torch.Tensor], int, tuple[str, ...]]:

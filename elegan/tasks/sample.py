@@ -32,6 +32,7 @@ def sample(
     attributes: str | None = None,
     out: str | Path | None = None,
     columns: int | None = None,
+    best: bool = False,
     model: str | None = None,
     device: str = "auto",
     listener: Listener | None = None,
@@ -55,6 +56,8 @@ def sample(
         for each seed, in a subfolder for each class if there are classes. Without it samples-SEEDS.png in the run.
     columns
         Columns of the grid. Without it one for each class if there are 2 to 16 classes, else as many as rows.
+    best
+        From the best save, not the newest, if the run was trained with --held-out.
     model
         The file of your own that the run was trained with, if it was one.
     device
@@ -73,14 +76,16 @@ def sample(
         raise OptionError(f"--columns: got {columns}, expected at least 1.")
     if out:
         check_target(Path(out))
-    loaded = load(found, model=model, device=device)
+    loaded = load(found, model=model, best=best, device=device)
     if listener is not None:
         for note in loaded.notes:
             listener.message(note)
     classes, names = loaded.classes_of(numbers, class_), folder_names(loaded.spec.classes)
     asked = parse_attributes(attributes)
     said = None if class_ is None else names[classes[0]]
-    target = Path(out) if out else found.path / grid_name(numbers, safe_name(attributes) if attributes else said)
+    target = (
+        Path(out) if out else found.path / (("best-" if best else "") + grid_name(numbers, safe_name(attributes) if attributes else said))
+    )
     check_target(target)
     pixels = loaded.sample(numbers, class_, asked)
     try:

@@ -33,6 +33,7 @@ class Sitting:
     steps_asked: bool = False
     save_every: int | None = None
     keep: int = 3
+    held_out: str = ""
 
 
 def train(
@@ -58,6 +59,7 @@ def train(
     device: str | None = None,
     save_every: int | None = None,
     keep: int = 3,
+    held_out: str | None = None,
     out: str = "runs",
     new: bool = False,
     strict: bool = False,
@@ -116,6 +118,9 @@ def train(
         Steps between saves, each with a sample grid; without it a twentieth of the training.
     keep
         How many saves are kept.
+    held_out
+        Real images kept apart: at each save samples are measured against them, and the best save is kept too. A data set
+        with a test split, such as digits, may be named itself.
     out
         The folder for runs.
     new
@@ -149,7 +154,7 @@ def train(
         raise OptionError(f"--keep and --save-every count from 1; got {keep} and {save_every}.")
     check_minutes(minutes, steps)
     asked = gather(config, given, options)
-    sitting = Sitting(out, new, minutes, "steps" in asked, save_every, keep)
+    sitting = Sitting(out, new, minutes, "steps" in asked, save_every, keep, held_out or "")
     make = partial(make_job, asked, strict=strict, download=download, listener=listener, processes=mine)
     if of_torchrun():
         with connected(mine, store_of_torchrun):
@@ -192,6 +197,7 @@ def carry_out(make: Callable[[], Job], mine: Processes, sitting: Sitting, listen
     from elegan.engine.loop import Intervals
     from elegan.engine.run import Run
     from elegan.tasks.job import enough_memory
+    from elegan.tasks.watch import make_watch
 
     with mine.together(), mine.in_turn():
         job = make()
@@ -200,6 +206,8 @@ def carry_out(make: Callable[[], Job], mine: Processes, sitting: Sitting, listen
     with run.locked() if mine.first else nullcontext(), enough_memory(), same_threads():
         training, target = (resume if mine.tell(run.exists()) else start)(job, run, sitting, listener)
         training.intervals = Intervals(sitting.save_every or max(1, target // 20), sitting.keep)
+        if sitting.held_out and mine.first:
+            training.watch = make_watch(job, sitting.held_out, listener)
         stopped_by = training.train(target)
     if stopped_by:
         listener.message(f"{stopped_by}: saved at step {training.step} of {target}. The same command goes on from there.")

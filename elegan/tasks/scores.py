@@ -1,0 +1,231 @@
+"""The numbers of an evaluation, all from one pass over the images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, isfinite, sqrt
+from typing import TYPE_CHECKING
+
+from elegan.errors import DataError
+from elegan.tasks.material import is_same
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from elegan.data import ImageData
+    from elegan.engine.loop import Listener
+    from elegan.metrics.classifier import DataClassifier, Labels
+    from elegan.metrics.extractors import Extractor
+    from elegan.metrics.memorisation import MemorisationReport
+    from elegan.metrics.report import Better, Score
+    from elegan.tasks.material import Material
+
+FEWEST_EXTRAPOLATED = 10
+"""From so many samples for each feature on, a Fréchet distance is also carried on to infinitely many: with fewer, most of its
+bias is not of the order 1/n, and would stay."""
+
+SMALLEST_PYRAMID, MOST_PATCHED = 16, 1000
+"""Patches are compared from this side on, and of so many images: more hardly change the distance."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Features of all images, and how many samples are measured: real images are measured by as many of them."""
+
+    samples: Tensor
+    reference: Tensor
+    training: Tensor | None
+    logits: Tensor | None
+
+
+def look(material: Material, extractor: Extractor, listener: Listener) -> Seen:
+    listener.message(f"Features of {len(material.samples):,} samples and {len(material.reference):,} real images.")
+    samples = extractor.features(material.samples, listener.preparing)
+    reference = extractor.features(material.reference.images, listener.preparing)
+    training = None
+    if material.training is not None and not is_same(material.training, material.reference):
+        training = extractor.features(material.training.images, listener.preparing).values
+    return Seen(samples.values, reference.values, training, samples.logits)
+
+
+def distances(seen: Seen, extractor: Extractor, seed: int) -> list[Score]:
+    """Fréchet and kernel distances; by the names they have for Inception, for it alone."""
+    from elegan.metrics.frechet import fid_infinity, frechet_distance, frechet_interval, statistics
+    from elegan.metrics.intervals import normal_interval
+    from elegan.metrics.kernel import kernel_distance, subset_size
+    from elegan.metrics.report import Score
+
+    reference, n = statistics(seen.reference), len(seen.samples)
+    real = None if seen.training is None else seen.training[drawn(len(seen.training), n, seed)]
+    found = frechet_interval(reference, seen.samples)
+    by_real = None if real is None else frechet_distance(reference, statistics(real))
+    names = names_of(extractor)
+    scores = [Score(names[0], found.value, found.low, found.high, by_real, "lower")]
+    if n >= FEWEST_EXTRAPOLATED * reference.dimension:
+        carried = fid_infinity(reference, seen.samples, seed)
+        bounds = normal_interval(carried.value, carried.standard_error)
+        scores.append(Score(names[1], bounds.value, bounds.low, bounds.high, better="lower"))
+    size = subset_size(n, len(seen.reference))
+    kernel = kernel_distance(seen.samples, seen.reference, size=size, seed=seed)
+    bounds = normal_interval(kernel.mean, kernel.standard_error)
+    kernel_by_real = None if real is None else kernel_distance(real, seen.reference, size=subset_size(len(real), size), seed=seed).mean
+    return [*scores, Score(names[2], bounds.value, bounds.low, bounds.high, kernel_by_real, "lower")]
+
+
+def names_of(extractor: Extractor) -> tuple[str, str, str]:
+    if extractor.name == "inception":
+        return "FID", "FID-infinity", "KID"
+    return (
+        f"Fréchet distance ({extractor.name})",
+        f"Fréchet distance, infinitely many ({extractor.name})",
+        f"kernel distance ({extractor.name})",
+    )
+
+
+def drawn(count: int, wanted: int, seed: int) -> Tensor:
+    """Indices of `wanted` of `count` images, by the seed; of all of them where there are not more."""
+    import torch
+
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:wanted]
+
+
+MOST_NEIGHBOURS = 10_000
+"""Shares of neighbours are of so many images at most: their cost goes with the square."""
+
+
+def shares(seen: Seen, seed: int) -> list[Score]:
+    """Precision, recall, density and coverage, of equally many real images and samples where there are enough."""
+    from elegan.metrics.fidelity import fidelity
+    from elegan.metrics.report import Score
+
+    reference = seen.reference[drawn(len(seen.reference), MOST_NEIGHBOURS, seed)]
+    samples = seen.samples[drawn(len(seen.samples), MOST_NEIGHBOURS, seed)]
+    found = fidelity(reference, samples)
+    by_real = None if seen.training is None else fidelity(reference, seen.training[drawn(len(seen.training), len(samples), seed)])
+
+    def score(name: str, count: int, better: Better, share: bool = True) -> Score:
+        value = float(getattr(found, name))
+        real = None if by_real is None else float(getattr(by_real, name))
+        return share_score(name, value, count, real, better) if share else Score(name, value, real=real, better=better)
+
+    return [
+        score("precision", len(samples), "higher"),
+        score("recall", len(reference), "higher"),
+        score("density", len(samples), "higher", share=False),
+        score("coverage", len(reference), "higher"),
+    ]
+
+
+def share_score(name: str, value: float, count: int, real: float | None = None, better: Better = "higher") -> Score:
+    """A share of `count` images, with Wilson's interval (1927)."""
+    from elegan.metrics.report import Score
+
+    z = 1.96
+    centre, reach = (value + z * z / (2 * count)), z * sqrt(value * (1 - value) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return Score(name, value, max(0.0, (centre - reach) / scale), min(1.0, (centre + reach) / scale), real, better, percent=True)
+
+
+def inception_scores(seen: Seen, extractor: Extractor, seed: int) -> list[Score]:
+    from elegan.metrics.inception_score import inception_score
+    from elegan.metrics.report import Score
+
+    if extractor.name != "inception" or seen.logits is None or len(seen.logits) < 100:
+        return []
+    found = inception_score(seen.logits, seed=seed)
+    return [Score("Inception Score", found.mean, found.interval.low, found.interval.high, better="higher")]
+
+
+def of_pixels(material: Material, seed: int) -> list[Score]:
+    """What needs no network: sharpness, grain, and the sliced Wasserstein distance of patches where images are large enough."""
+    import numpy as np
+
+    from elegan.metrics.intervals import normal_interval
+    from elegan.metrics.report import Score
+    from elegan.metrics.sharpness import error_of_median, grain, sharpness
+    from elegan.metrics.sliced import pyramid_sliced_wasserstein
+
+    samples, reference = material.samples, material.reference.images
+    scores = []
+    try:
+        ratio, error = sharpness(samples, reference)
+        bounds = normal_interval(0.0, error)
+        scores.append(Score("sharpness", ratio, ratio * exp(bounds.low), ratio * exp(bounds.high), 1.0, "one"))
+    except DataError:
+        pass  # real images of one colour: nothing can be as sharp
+    ours, theirs = grain(samples), grain(reference)
+    bounds = normal_interval(float(np.median(ours)), error_of_median(ours), least=0.0)
+    scores.append(Score("grain", bounds.value, bounds.low, bounds.high, float(np.median(theirs))))
+    if min(samples.shape[1:3]) >= SMALLEST_PYRAMID:
+        n = min(len(samples), len(reference), MOST_PATCHED)
+        some, others = samples[drawn(len(samples), n, seed).numpy()], reference[drawn(len(reference), n, seed).numpy()]
+        scores.append(Score("sliced Wasserstein distance", pyramid_sliced_wasserstein(some, others, seed=seed).mean, better="lower"))
+    return scores
+
+
+@dataclass(frozen=True)
+class ClassesSeen:
+    """The classifier of the real images, and the class (n,) that it finds in each sample. missing: classes hardly ever found."""
+
+    classifier: DataClassifier
+    found: Labels
+    missing: list[str]
+
+
+def classes_seen(material: Material, learned: ImageData, listener: Listener) -> ClassesSeen | None:
+    """None where there are no classes to see, or others than the classifier learned."""
+    from elegan.metrics.classifier import predict
+    from elegan.tasks.findings import missing_classes
+    from elegan.tasks.judges import classifier_of
+
+    names, labels = material.reference.spec.classes, material.reference.labels
+    if labels is None or len(names) < 2 or learned.spec.classes != names:
+        return None
+    classifier = classifier_of(learned, listener)
+    found = predict(classifier, material.samples)
+    seen = predict(classifier, material.reference.images)
+    return ClassesSeen(classifier, found, missing_classes(found, seen, labels, names))
+
+
+def of_classes(material: Material, seen: ClassesSeen, learned: ImageData, listener: Listener) -> list[Score]:
+    """Recognised, useful, and how the classes are covered, by a classifier that learned from real images."""
+    import numpy as np
+
+    from elegan.metrics.classifier import accuracy, train_classifier
+    from elegan.metrics.modes import labelled_coverage
+    from elegan.metrics.report import Score
+
+    reference, asked = material.reference, material.labels
+    labels, count = reference.labels, reference.spec.num_classes
+    assert labels is not None
+    ceiling = None if is_same(learned, reference) else accuracy(seen.classifier, reference.images, labels)
+    shares = np.bincount(labels, minlength=count) / len(labels)
+    covered = labelled_coverage(seen.found, count, shares)
+    scores = [Score("classes covered", covered.modes, real=covered.expected_modes, better="higher")]
+    if isfinite(covered.kl):  # else a sample is of a class that the reference lacks
+        scores.append(Score("KL of classes", covered.kl, real=covered.floor, better="lower"))
+    if asked is not None:
+        scores.append(share_score("recognised", float((seen.found == asked).mean()), len(asked), ceiling))
+    if asked is not None and len(np.unique(asked)) > 1:
+        listener.message("A classifier learns from the samples alone.")
+        pupil = train_classifier(material.samples, asked, count, progress=listener.preparing)
+        scores.append(share_score("useful", accuracy(pupil, reference.images, labels), len(reference), ceiling))
+    return scores
+
+
+def copying(material: Material, seen: Seen, seed: int) -> tuple[list[Score], MemorisationReport | None]:
+    """Whether samples are copies of training images, beside held-out images; nothing without both."""
+    from elegan.metrics.memorisation import memorisation
+    from elegan.metrics.report import Score
+
+    if seen.training is None:
+        return [], None
+    training, reference, samples = (
+        features[drawn(len(features), MOST_NEIGHBOURS, seed)] for features in (seen.training, seen.reference, seen.samples)
+    )
+    found = memorisation(training, reference, samples, seed=seed)
+    membership = found.by_distance
+    return [
+        share_score("authentic", found.closeness.authentic, len(samples), found.closeness.authentic_held_out, ""),
+        Score("membership AUC", membership.auc, membership.low, membership.high, 0.5),
+    ], found
