@@ -12,10 +12,11 @@ import tempfile
 from typing import Any
 
 import numpy as np
-from judge import accuracy, predict, suspiciously_close, train_classifier
+from judge import suspiciously_close
 from study import keep_picture, study, train_by_command
 
 import elegan
+from elegan.metrics.classifier import accuracy, predict, train_classifier
 
 SAMPLES = 5000
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from judge import Labels, Pixels, accuracy, coverage, predict, train_classifier
+from judge import coverage
 from study import data_folder, keep_picture, train_by_command
 
 import elegan
+from elegan.metrics.classifier import Labels, accuracy, predict, train_classifier
+from elegan.pictures import Pixels
 
 
 def open_split(data: str, split: str) -> tuple[str, Pixels, Labels]:

@@ -14,6 +14,10 @@ class DataError(EleganError):
     """The data cannot be used as asked."""
 
 
+class NoSplitError(DataError):
+    """The data is there, and has no split of the name that was asked for."""
+
+
 class OptionError(EleganError):
     """An option, a recipe or a command that does not exist or does not fit."""
 

@@ -44,6 +44,7 @@ def show_train(function: Function, arguments: dict[str, Any], *, dry_run: bool, 
     if dry_run:
         from elegan.tasks.plan import plan
 
+        arguments.pop("held_out", None)  # it changes nothing of what is planned
         show([plan(**arguments)], json)
         return
     with Bar(quiet=json) as bar:
@@ -160,7 +161,7 @@ class Bar:
         if self.bar is not None:
             task = next((task.id for task in self.bar.tasks if task.description == what), None)
             task = self.bar.add_task(what, total=total, said="") if task is None else task
-            self.bar.update(task, completed=done, said=said or what)
+            self.bar.update(task, completed=done, total=total, said=said or what)
         elif not self.quiet and (done == total or time.monotonic() - self.last > PLAIN_EVERY):
             self.last = time.monotonic()
             print(f"{what} {done:,}/{total:,} {said}".rstrip(), file=sys.stderr)

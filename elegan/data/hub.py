@@ -14,7 +14,7 @@ from elegan.data.cache import RECORD, images_folder, writing
 from elegan.data.columns import choose
 from elegan.data.rows import class_column, class_names, image_column
 from elegan.data.source import SPLITS, Column, Progress, Source, digest, short
-from elegan.errors import DataError
+from elegan.errors import DataError, NoSplitError
 
 PREFIX = "hf://"
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -115,7 +115,7 @@ class HubSource(Source):
             chosen = names[0]
         if chosen is None:
             expected = " or ".join(SPLITS[self._split])
-            raise DataError(f"{self.where} has no {self._split} split: found {', '.join(names)}; expected {expected}.")
+            raise NoSplitError(f"{self.where} has no {self._split} split: found {', '.join(names)}; expected {expected}.")
         return chosen
 
     def _stream(self, datasets: ModuleType, stream: Any, progress: Callable[[int], None]) -> None:

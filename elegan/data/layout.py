@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from elegan.data.columns import CLASS_NAMES, FOLDER
 from elegan.data.source import SPLITS, Column, natural
 from elegan.data.tables import INDEX, is_table, read_tables
-from elegan.errors import DataError
+from elegan.errors import DataError, NoSplitError
 
 EXTENSIONS = frozenset(
     [".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif"]
@@ -114,7 +114,7 @@ def _descend(where: str, images: list[str], split: str) -> _Place:
             break
         place.prefix += f"{chosen[0]}/"
     if split != "train" and not chosen:
-        raise DataError(
+        raise NoSplitError(
             f"{where} has no {split} split: expected folders named train and test in it. Give the test images by their own path."
         )
     if place.nested:
@@ -135,7 +135,7 @@ def _choose(where: str, tops: Sequence[str], split: str) -> str:
     for name in SPLITS[split]:
         if name in by_name:
             return by_name[name]
-    raise DataError(
+    raise NoSplitError(
         f"{where} has no {split} split: found {', '.join(tops)}; expected {' or '.join(SPLITS[split])}. Give one folder by its own path."
     )
 
@@ -150,7 +150,7 @@ def _choose_domains(where: str, tops: Sequence[str], split: str) -> list[str]:
     for name in SPLITS[split]:
         if len(chosen := [top for top in tops if top[:-1].lower() == name]) == 2:
             return chosen
-    raise DataError(
+    raise NoSplitError(
         f"{where} has no {split} split: found {', '.join(tops)}; expected {split}A and {split}B. Give one folder by its own path."
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from elegan.data.rows import RowFile, RowsSource, pyarrow
 from elegan.data.source import SPLITS, natural
-from elegan.errors import DataError
+from elegan.errors import DataError, NoSplitError
 
 
 class ParquetFile:
@@ -76,7 +76,7 @@ def saved_of(path: Path, where: str, split: str) -> RowsSource | None:
         chosen = next((name for name in SPLITS[split] if name in inside), None)
         if chosen is None:
             expected = " or ".join(SPLITS[split])
-            raise DataError(
+            raise NoSplitError(
                 f"{where} has no {split} split: found {', '.join(sorted(inside))}; expected {expected}. Give one by its own path."
             )
         folder, divided = inside[chosen], True
@@ -106,7 +106,7 @@ def _of_split(files: Sequence[Path], where: str, split: str) -> tuple[list[Path]
     if not any(file.name.startswith(names) for file in files for names in SPLITS.values()):
         return list(files), False
     names = ", ".join(file.name for file in files[:4])
-    raise DataError(
+    raise NoSplitError(
         f"{where} has no {split} split: found {names}; expected {' or '.join(SPLITS[split])}*.parquet. Give one file by its own path."
     )
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from elegan.data.columns import CLASS_NAMES
 from elegan.data.source import SPLITS, Column, Source, digest, file_digest
-from elegan.errors import DataError
+from elegan.errors import DataError, NoSplitError
 
 _IMAGE_NAMES = ("image", "img")
 _SPLIT_COLUMN = "split"
@@ -95,12 +95,12 @@ class RowsSource(Source):
         if not names or not all(isinstance(name, str) and name.lower() in known for name in names):
             if split != "train" and not divided:
                 what = f"neither a file's name nor a column {_SPLIT_COLUMN!r} says which rows are {split} ones"
-                raise DataError(f"{where} has no {split} split: {what}. Give the {split} file's own path, or the folder that holds both.")
+                raise NoSplitError(f"{where} has no {split} split: {what}. Give that file's own path, or the folder that holds both.")
             return everything, []
         chosen = next((name for wanted in SPLITS[split] for name in names if name.lower() == wanted), None)
         if chosen is None:
             expected = " or ".join(SPLITS[split])
-            raise DataError(f"{where} has no {split} split: its column {_SPLIT_COLUMN!r} holds {', '.join(names)}; expected {expected}.")
+            raise NoSplitError(f"{where} has no {split} split: its column {_SPLIT_COLUMN!r} holds {', '.join(names)}; expected {expected}.")
         rows = [row for row in everything if said[row] == chosen]
         note = f"The column {_SPLIT_COLUMN!r} holds {', '.join(names)}: {split} reads the {len(rows)} rows of {chosen!r}."
         return rows, [note] if len(rows) < len(everything) else []

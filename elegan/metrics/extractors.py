@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from elegan.errors import DataError
 from elegan.pictures import Pixels
 
-BATCH = 250
-"""Images that go through an extractor at one time."""
+MOST, PIXELS = 250, 2**20
+"""So many images go through an extractor at one time, and fewer where they have more pixels than this together."""
 
 
 class Features(NamedTuple):
@@ -43,11 +43,11 @@ class Extractor:
     def features(self, pixels: Pixels, progress: Callable[[int, int], None] | None = None) -> Features:
         """Features of images uint8 (n, h, w, c). DataError for images of a shape it does not take."""
         self.check(pixels)
-        parts = []
-        for start in range(0, len(pixels), BATCH):
-            parts.append(self.compute(pixels[start : start + BATCH]))
+        parts, batch = [], max(1, min(MOST, PIXELS // (pixels.shape[1] * pixels.shape[2])))
+        for start in range(0, len(pixels), batch):
+            parts.append(self.compute(pixels[start : start + batch]))
             if progress is not None:
-                progress(min(start + BATCH, len(pixels)), len(pixels))
+                progress(min(start + batch, len(pixels)), len(pixels))
         logits = [part.logits for part in parts if part.logits is not None]
         return Features(torch.cat([part.values for part in parts]), torch.cat(logits) if logits else None)
 

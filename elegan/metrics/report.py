@@ -9,7 +9,7 @@ from typing import Any, Literal
 Better = Literal["lower", "higher", "one", ""]
 """Which way a score gets better; `one`: nearer to 1."""
 
-IDENTITY = ("samples.source", "samples.step", "samples.seeds", "samples.conditions", "training")
+IDENTITY = ("samples.source", "samples.step", "samples.seeds", "samples.conditions", "samples.pixels", "training")
 """The parts of a protocol that say whose samples were measured, not how."""
 
 

@@ -14,7 +14,9 @@ from elegan.pictures import Pixels
 Values = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Maps = np.ndarray[tuple[int, ...], np.dtype[np.floating[Any]]]
 
-CHUNK = 500
+PIXELS = 2**22
+"""So many are looked at together."""
+
 MEDIAN_OF_NORMAL = 0.6744898
 """The median absolute value of a standard normal number."""
 
@@ -41,9 +43,9 @@ def of_each(pixels: Pixels, measure: Callable[[Maps], Values]) -> Values:
     """`measure` of the Laplacian (n, h - 2, w - 2, c) of each image."""
     if min(pixels.shape[1:3]) < 3:
         raise DataError(f"sharpness needs images of at least 3 x 3 pixels, got {pixels.shape[1]} x {pixels.shape[2]}.")
-    parts = []
-    for start in range(0, len(pixels), CHUNK):
-        x = pixels[start : start + CHUNK].astype(np.float32) / 255
+    parts, chunk = [], max(1, PIXELS // int(np.prod(pixels.shape[1:])))
+    for start in range(0, len(pixels), chunk):
+        x = pixels[start : start + chunk].astype(np.float32) / 255
         around = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:]
         parts.append(measure(4 * x[:, 1:-1, 1:-1] - around))
     found: Values = np.concatenate(parts)

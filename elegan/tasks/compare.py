@@ -58,9 +58,12 @@ def compare(
     weights: str | None = None,
     count: int | None = None,
     seed: int = 0,
+    best: bool = False,
+    train: str | None = None,
     force: bool = False,
     out: str = "comparison",
     device: str = "auto",
+    download: bool = False,
     listener: Listener | None = None,
 ) -> Comparison:
     """Compare SAMPLES, several runs or sets of images, by one protocol: a table, and a picture of the same seeds.
@@ -81,12 +84,18 @@ def compare(
         How many samples of each; without it 10,000, or all the images there are.
     seed
         Other samples, other subsets.
+    best
+        The runs' best saves, not their newest.
+    train
+        The real images that the judging network learns from, the same for all. Without it the first run's own data.
     force
         Compare numbers of unlike protocols too; how they differ is said.
     out
         The folder for table.md, table.csv, table.json and samples.png.
     device
         cpu, cuda, mps; auto takes a GPU if there is one.
+    download
+        Allow Inception's weights, or data, to be downloaded.
     listener
         Functions that are told of progress and messages.
 
@@ -98,16 +107,18 @@ def compare(
     paths = [os.fspath(one) for one in samples]
     if len(paths) < 2 or len(set(paths)) < len(paths):
         raise OptionError("compare: name two or more different runs, folders or files.")
-    first = run_at(paths[0])
-    real = against or (str(first.config["data"]) if first else None)
-    options: dict[str, Any] = {"against": real, "split": split, "features": features, "weights": weights, "count": count, "seed": seed}
-    train = str(first.config["data"]) if first else None
-    found = [evaluate(path, train=train, **options, device=device, listener=listener) for path in paths]
+    make_folder(Path(out))
+    own = next((str(run.config["data"]) for run in map(run_at, paths) if run is not None), None)
+    options: dict[str, Any] = {
+        "against": against or own, "split": split, "train": train or own, "features": features, "weights": weights,
+        "count": count, "seed": seed, "device": device, "download": download, "listener": listener,
+    }  # fmt: skip
+    found = [evaluate(path, best=best and run_at(path) is not None, **options) for path in paths]
     differences = tuple(dict.fromkeys(line for other in found[1:] for line in differing(found[0], other)))
     if differences and not force:
         raise OptionError(f"these cannot be compared, because they are measured differently: {'; '.join(differences)}. --force does.")
     comparison = Comparison(tuple(names_of(paths)), tuple(found), differences)
-    return written(comparison, Path(out), paths, device)
+    return written(comparison, Path(out), paths, best, device)
 
 
 def differing(one: Evaluation, other: Evaluation) -> list[str]:
@@ -122,21 +133,26 @@ def names_of(paths: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(short) else list(paths)
 
 
-def written(comparison: Comparison, folder: Path, paths: Sequence[str], device: str) -> Comparison:
-    """With its tables and its picture in `folder`."""
-    from elegan.engine.checkpoint import reason, write_file, write_json
-    from elegan.pictures import png
+def make_folder(folder: Path) -> None:
+    from elegan.engine.checkpoint import reason
 
-    files = [folder / name for name in ("table.md", "table.csv", "table.json", "samples.png")]
-    done = Comparison(comparison.names, comparison.evaluations, comparison.unlike, tuple(map(str, files)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"could not make {folder}: {reason(error)}. Choose another place with --out.") from error
+
+
+def written(comparison: Comparison, folder: Path, paths: Sequence[str], best: bool, device: str) -> Comparison:
+    """With its tables and its picture in `folder`."""
+    from elegan.engine.checkpoint import write_file, write_json
+    from elegan.pictures import png
+
+    files = [folder / name for name in ("table.md", "table.csv", "table.json", "samples.png")]
+    done = Comparison(comparison.names, comparison.evaluations, comparison.unlike, tuple(map(str, files)))
     write_file(files[0], (markdown(done) + "\n").encode())
     write_file(files[1], table(done).encode())
     write_json(files[2], done.as_dict())
-    write_file(files[3], png(rows_of_samples(comparison.names, paths, device)))
+    write_file(files[3], png(rows_of_samples(comparison.names, paths, best, device)))
     return done
 
 
@@ -161,17 +177,18 @@ def cell(score: Score | None, best: bool) -> str:
 
 
 def best_of(scores: Sequence[Score | None]) -> Score | None:
-    """The best, if its interval does not reach into another's: else none is."""
+    """The best, if its interval does not meet any other's: else none is. None too where there are no intervals."""
     there = [score for score in scores if score is not None and score.better]
     if len(there) < 2:
         return None
-    ordered = sorted(there, key=badness)
-    first, second = ordered[0], ordered[1]
-    bounds = (first.low, first.high, second.low, second.high)
-    if any(bound is None for bound in bounds):
-        return first if badness(first) < badness(second) else None
-    low, high, other_low, other_high = (float(bound) for bound in bounds if bound is not None)
-    return first if high < other_low or other_high < low else None
+    first, *others = sorted(there, key=badness)
+    return first if all(apart(first, other) for other in others) else None
+
+
+def apart(one: Score, other: Score) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.high < other.low or other.high < one.low
 
 
 def badness(score: Score) -> float:
@@ -189,13 +206,13 @@ def table(comparison: Comparison) -> str:
     return text.getvalue()
 
 
-def rows_of_samples(names: Sequence[str], paths: Sequence[str], device: str) -> Any:
+def rows_of_samples(names: Sequence[str], paths: Sequence[str], best: bool, device: str) -> Any:
     """A row for each of the compared, its name above it: a run's samples of the same seeds, or a folder's first images."""
     from PIL import Image, ImageDraw
 
     from elegan.pictures import grid
 
-    rows = [grid(pictures(path, device), len(SEEDS), smallest_side=64) for path in paths]
+    rows = [grid(pictures(path, best, device), len(SEEDS), smallest_side=64) for path in paths]
     width, title = max(row.width for row in rows), 16
     sheet = Image.new("RGB", (width, sum(row.height + title for row in rows)), "white")
     top = 0
@@ -206,10 +223,12 @@ def rows_of_samples(names: Sequence[str], paths: Sequence[str], device: str) -> 
     return sheet
 
 
-def pictures(path: str, device: str) -> Pixels:
+def pictures(path: str, best: bool, device: str) -> Pixels:
     from elegan.data import open_data, prepare
     from elegan.tasks.loading import load
-    from elegan.tasks.material import run_at
+    from elegan.tasks.material import chosen_rows, run_at
 
-    run = run_at(path)
-    return load(run, device=device).sample(SEEDS) if run else prepare(open_data(path)).images[: len(SEEDS)]
+    if run := run_at(path):
+        return load(run, best=best, device=device).sample(SEEDS)
+    images = prepare(open_data(path)).images
+    return images[chosen_rows(len(images), len(SEEDS), seed=0)]

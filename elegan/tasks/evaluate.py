@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -80,7 +79,8 @@ def evaluate(
     from elegan.tasks.material import Asked, gather
 
     heard = listener or Silent()
-    asked = Asked(os.fspath(samples), against or "", split or "", train or "", count or 0, seed, best, model, device, download)
+    asked = Asked(os.fspath(samples), against or "", split or "", train or "", count, seed, best, model, device, download)
+    check_target(asked, out)
     material = gather(asked, heard)
     learned = material.training or material.reference
     kind = choose(features, weights, learned)
@@ -98,9 +98,9 @@ def measured(material: Material, extractor: Extractor, asked: Asked, listener: L
     from elegan.tasks.findings import findings
 
     learned, seed = material.training or material.reference, asked.seed
-    seen = parts.look(material, extractor, listener)
+    seen = parts.look(material, extractor, seed, listener)
     found: list[Score] = []
-    notes = list(material.notes)
+    notes: list[str] = []
 
     def add(make: Callable[[], list[Score]]) -> None:
         """A score that these images cannot have is left out, and the reason is said."""
@@ -116,14 +116,21 @@ def measured(material: Material, extractor: Extractor, asked: Asked, listener: L
     classes = parts.classes_seen(material, learned, listener)
     if classes is not None:
         add(lambda: parts.of_classes(material, classes, learned, listener))
-    copied, report = parts.copying(material, seen, seed)
-    notes += warnings(material, extractor)
+    report = None
+    try:
+        copied, report = parts.copying(material, seen, seed)
+        found += copied
+    except DataError as error:
+        notes.append(str(error))
+    notes = [*material.notes, *notes, *warnings(material, extractor)]
     missing = [] if classes is None else classes.missing
-    return Evaluation((*found, *copied), tuple(findings(found, report, missing)), protocol(material, extractor, seed), tuple(notes))
+    return Evaluation(tuple(found), tuple(findings(found, report, missing)), protocol(material, extractor, seed), tuple(notes))
 
 
 def warnings(material: Material, extractor: Extractor) -> list[str]:
     """What to trust."""
+    from elegan.tasks.material import is_same
+
     notes = []
     smaller = min(len(material.samples), len(material.reference))
     if smaller < 10_000:
@@ -131,22 +138,26 @@ def warnings(material: Material, extractor: Extractor) -> list[str]:
             f"With {smaller:,} images a Fréchet distance is too large by an amount that depends on their number: trust the kernel "
             "distance, which has no such bias, and compare Fréchet distances of equal numbers only."
         )
-    if extractor.name.startswith("inception_"):
+    if "bf16" in extractor.name:
         notes.append("Inception in bfloat16 is a progress score: its features are off by a hundredth, so this is no FID.")
-    if material.training is None:
-        notes.append("The judge saw the very images it compares with; name held-out ones with --against, and --train, for more.")
+    if material.training is None or is_same(material.training, material.reference):
+        notes.append(
+            "There are no real images here that were not trained on, so nothing is said of copying, or of what real images score: name "
+            "some with --against, and what was trained on with --train."
+        )
     return notes
 
 
 def protocol(material: Material, extractor: Extractor, seed: int) -> dict[str, Any]:
     import elegan
+    from elegan.tasks.material import is_same
 
-    reference, training = material.reference, material.training
-    spec = reference.spec
+    reference, spec = material.reference, material.reference.spec
+    training = None if is_same(material.training, reference) else material.training
     return {
         "samples": material.described,
         "reference": {"data": reference.name, "split": material.split, "count": len(reference), "fingerprint": reference.fingerprint},
-        "images": f"{spec.height} x {spec.width}, {spec.channels} channels, 8 bits by truncation of 127.5 x + 128",
+        "images": f"{spec.height} x {spec.width}, {spec.channels} channels, 8 bits",
         "training": None if training is None else {"data": training.name, "count": len(training), "fingerprint": training.fingerprint},
         "extractor": {"name": extractor.name, "weights": extractor.digest, "resize": extractor.resize},
         "seed": seed,
@@ -154,25 +165,40 @@ def protocol(material: Material, extractor: Extractor, seed: int) -> dict[str, A
     }
 
 
-def target_of(asked: Asked, out: str | Path | None, found: Evaluation) -> Path | None:
+def folder_of(asked: Asked, out: str | Path | None) -> Path | None:
+    """Where the result goes; None if nowhere: a person named no file, and the samples are no run's."""
     from elegan.tasks.material import run_at
 
     if out:
-        return Path(out)
+        return Path(out).parent
     run = run_at(asked.samples)
-    if run is None:
-        return None
-    described = found.protocol
-    reference = described["reference"]
-    parts = (reference["data"], reference["split"], described["extractor"]["name"], described["samples"]["step"])
-    return run.path / FOLDER / f"{'-'.join(map(str, parts))}.json"
+    return None if run is None else run.path / FOLDER
+
+
+def check_target(asked: Asked, out: str | Path | None) -> None:
+    """RunError now, if the result could not be written after all the work."""
+    from elegan.engine.checkpoint import reason
+
+    folder = folder_of(asked, out)
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise RunError(f"{folder} cannot be written to. Choose another place with --out.")
+    except OSError as error:
+        raise RunError(f"could not make {folder}: {reason(error)}. Choose another place with --out.") from error
+
+
+def target_of(asked: Asked, out: str | Path | None, found: Evaluation) -> Path | None:
+    folder = folder_of(asked, out)
+    if out or folder is None:
+        return Path(out) if out else None
+    samples, reference, judge = (found.protocol[name] for name in ("samples", "reference", "extractor"))
+    parts = (reference["data"], reference["split"], judge["name"], samples["step"], samples["count"], asked.seed)
+    return folder / f"{'-'.join(map(str, parts))}.json".replace("/", "_").replace(" ", "_")
 
 
 def write(target: Path, found: Evaluation) -> None:
-    from elegan.engine.checkpoint import reason
+    from elegan.engine.checkpoint import write_json
 
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"could not write {target}: {reason(error)}. Choose another place with --out.") from error
+    write_json(target, found.as_dict())

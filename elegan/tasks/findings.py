@@ -41,7 +41,7 @@ def findings(scores: list[Score], copying: MemorisationReport | None, missing: l
 
 
 def copied(report: MemorisationReport | None) -> str:
-    return report.verdict if report is not None and report.copies else ""
+    return report.verdict if report is not None and (report.copies or report.close) else ""
 
 
 def dropped(missing: list[str]) -> str:

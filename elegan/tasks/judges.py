@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
-from elegan.errors import OptionError
+from elegan.errors import OptionError, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,8 @@ VERSION = 1
 
 def choose(features: str, weights: str | None, learned: ImageData) -> str:
     """Inception where its weights are named, else the classifier where there are classes, else what learns without labels."""
+    if features not in (names := get_args(FeaturesName)):
+        raise OptionError(f"--features: got {features!r}. {nearest(features, names)}")
     if weights and features not in ("auto", "inception", "inception_bf16"):
         raise OptionError(f"--weights are Inception's, and --features {features} has none to load. Leave one of them out.")
     if features == "classifier" and learned.spec.num_classes < 2:
@@ -89,7 +91,7 @@ def inception_extractor(kind: str, weights: str | None, download: bool, device: 
         found = network.outputs(pixels)
         return Features(found.features.cpu(), found.logits.cpu())
 
-    name = kind if loaded.published else loaded.label
+    name = kind if loaded.published else loaded.label + (", bf16" if dtype is torch.bfloat16 else "")
     return Extractor(name, loaded.sha256[:16], "bilinear to 299 x 299 as TensorFlow 1 does", compute)
 
 

@@ -6,14 +6,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elegan.errors import DataError, OptionError
+from elegan.errors import DataError, NoSplitError, OptionError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
     from elegan.data import ImageData
     from elegan.engine.loop import Listener
     from elegan.engine.run import Run
+    from elegan.game import Spec
     from elegan.metrics.classifier import Labels
     from elegan.pictures import Pixels
+    from elegan.tasks.loading import Model
+
+    Rows = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 SHOWN_EVERY = 640
 """Samples between two signs of progress."""
@@ -38,13 +45,13 @@ class Material:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person said of the material; "" and 0 stand for not said."""
+    """What a person said of the material; "" and None stand for not said."""
 
     samples: str
     against: str = ""
     split: str = ""
     train: str = ""
-    count: int = 0
+    count: int | None = None
     seed: int = 0
     best: bool = False
     model: str | None = None
@@ -54,8 +61,10 @@ class Asked:
 
 def gather(asked: Asked, listener: Listener) -> Material:
     """OptionError, DataError or RunError for what a person has to mend."""
-    if asked.count < 0:
+    if asked.count is not None and asked.count < 2:
         raise OptionError(f"--count: got {asked.count}, expected at least 2.")
+    if not 0 <= asked.seed < 2**32:
+        raise OptionError(f"--seed: got {asked.seed}, expected a number from 0 to 2**32 - 1.")
     run = run_at(asked.samples)
     return of_run(run, asked, listener) if run else of_images(asked, listener)
 
@@ -75,27 +84,67 @@ MOST_SAMPLES = 10_000
 
 
 def of_run(run: Run, asked: Asked, listener: Listener) -> Material:
-    import numpy as np
-
     from elegan.tasks.loading import load
 
     config, model = run.config, load(run, model=asked.model, best=asked.best, device=asked.device)
     notes, own = list(model.notes), str(config["data"])
-    spec = model.spec
-    wanted = Wanted((spec.height, spec.width), spec.channels, config.get("fit", "crop"), config.get("labels", "auto"), asked.download)
+    wanted = wanted_of(run, model.spec, asked.download)
     training = learned_from(run, asked.train or own, bool(asked.train), wanted, notes, listener)
-    reference, split = compared_with(asked.against or own, asked.split, wanted, listener)
+    reference, split = compared_with(asked.against or own, asked.split, wanted, listener, named=bool(asked.against))
     count = asked.count or MOST_SAMPLES
-    seeds = range(asked.seed * count, (asked.seed + 1) * count)
-    parts = []
-    for start in range(0, count, SHOWN_EVERY):
-        parts.append(model.sample(seeds[start : start + SHOWN_EVERY]))
-        listener.preparing(min(start + SHOWN_EVERY, count), count)
-    labels = np.array(model.classes_of(tuple(seeds))) if spec.classes else None
-    described = {"source": str(run.path), "step": model.step, "count": count, "seeds": f"{seeds[0]}-{seeds[-1]}"}
-    described |= {"conditions": "classes in turn" if spec.classes else "attributes of the training images" if spec.attributes else "none"}
-    found = matched(labels, spec.classes, reference, notes)
-    return Material(np.concatenate(parts), found, described, reference, training, split, notes)
+    seeds = tuple(range(asked.seed * count, (asked.seed + 1) * count))
+    source = next((data for data in (reference, training) if data is not None and tells(data, model.spec)), None)
+    conditions, said = conditions_for(model, seeds, source, asked.seed)
+    described = {"source": str(run.path), "step": model.step, "count": count, "seeds": f"{seeds[0]}-{seeds[-1]}", "conditions": said}
+    described["pixels"] = "truncation of 127.5 x + 128"
+    labels = conditions.numpy() if model.spec.classes and conditions is not None else None
+    found = matched(labels, model.spec.classes, reference, notes)
+    return Material(sampled(model, seeds, conditions, listener), found, described, reference, training, split, notes)
+
+
+def wanted_of(run: Run, spec: Spec, download: bool) -> Wanted:
+    config = run.config
+    attributes = str(config.get("attributes", "none"))
+    return Wanted((spec.height, spec.width), spec.channels, config.get("fit", "crop"), config.get("labels", "auto"), attributes, download)
+
+
+def tells(data: ImageData, spec: Spec) -> bool:
+    """Whether these images have what such a model can be asked for: its own classes, or its attributes."""
+    if spec.classes:
+        return data.labels is not None and set(data.spec.classes) <= set(spec.classes)
+    return bool(spec.attributes) and data.values is not None and len(data.spec.attributes) == len(spec.attributes)
+
+
+def conditions_for(model: Model, seeds: tuple[int, ...], source: ImageData | None, seed: int) -> tuple[Tensor | None, str]:
+    """What each seed is asked to be, and that in words: as in real images drawn at random, where they tell; else in turn."""
+    import numpy as np
+    import torch
+
+    spec = model.spec
+    if source is None or not spec.conditional:
+        return model.conditions_of(seeds), "in turn" if spec.conditional else "none"
+    rows = np.random.default_rng(seed).integers(0, len(source), len(seeds))
+    if spec.classes:
+        assert source.labels is not None
+        order = np.array([spec.classes.index(name) for name in source.spec.classes])
+        return torch.from_numpy(order[source.labels[rows]]), f"as in {source.name}"
+    assert source.values is not None
+    return spec.scaled(torch.from_numpy(source.values[rows])), f"as in {source.name}"
+
+
+def sampled(model: Model, seeds: tuple[int, ...], conditions: Tensor | None, listener: Listener) -> Pixels:
+    """uint8 (n, h, w, c): a sample for each seed and what it is asked to be."""
+    import numpy as np
+
+    from elegan.tasks.loading import CHUNK
+
+    pixels = np.empty((len(seeds), model.spec.height, model.spec.width, model.spec.channels), np.uint8)
+    for start in range(0, len(seeds), CHUNK):
+        end = min(start + CHUNK, len(seeds))
+        pixels[start:end] = model.chunk(seeds[start:end], None if conditions is None else conditions[start:end])
+        if start % SHOWN_EVERY == 0 or end == len(seeds):
+            listener.preparing(end, len(seeds))
+    return pixels
 
 
 def of_images(asked: Asked, listener: Listener) -> Material:
@@ -105,16 +154,30 @@ def of_images(asked: Asked, listener: Listener) -> Material:
         raise OptionError("evaluate: name the real images to compare with: --against DATA.")
     samples = prepare(open_data(asked.samples), progress=listener.preparing)
     notes, spec = list(samples.notes), samples.spec
-    wanted = Wanted((spec.height, spec.width), spec.channels, "crop", "auto", asked.download)
+    wanted = Wanted((spec.height, spec.width), spec.channels, "crop", "auto", "none", asked.download)
     training = wanted.prepare(asked.train, "train", listener) if asked.train else None
-    reference, split = compared_with(asked.against, asked.split, wanted, listener)
-    count = min(asked.count or len(samples), len(samples))
-    if asked.count > count:
-        notes.append(f"{asked.count:,} samples were asked for, and there are {count:,}.")
-    described = {"source": asked.samples, "step": None, "count": count, "seeds": None, "conditions": "as they are"}
-    labels = None if samples.labels is None else samples.labels[:count]
+    reference, split = compared_with(asked.against, asked.split, wanted, listener, named=True)
+    rows = chosen_rows(len(samples), asked.count, asked.seed)
+    if asked.count is not None and asked.count > len(rows):
+        notes.append(f"{asked.count:,} samples were asked for, and there are {len(rows):,}.")
+    described = {
+        "source": asked.samples,
+        "step": None,
+        "count": len(rows),
+        "seeds": None,
+        "conditions": "as they are",
+        "pixels": "as they are",
+    }
+    labels = None if samples.labels is None else samples.labels[rows]
     found = matched(labels, spec.classes, reference, notes)
-    return Material(samples.images[:count], found, described, reference, training, split, notes)
+    return Material(samples.images[rows], found, described, reference, training, split, notes)
+
+
+def chosen_rows(there: int, count: int | None, seed: int) -> Rows:
+    """All images, or `count` of them drawn by the seed: files are sorted by class."""
+    import numpy as np
+
+    return np.sort(np.random.default_rng(seed).permutation(there)[: there if count is None else count])
 
 
 @dataclass(frozen=True)
@@ -125,28 +188,40 @@ class Wanted:
     channels: int
     fit: str
     labels: str
+    attributes: str
     download: bool
 
     def prepare(self, where: str, split: str, listener: Listener) -> ImageData:
         from elegan.data import open_data, prepare
 
-        source = open_data(where, split=split, labels=self.labels, download=self.download, announce=listener.message)
+        source = open_data(
+            where, split=split, labels=self.labels, attributes=self.attributes, download=self.download, announce=listener.message
+        )
         return prepare(source, size=self.size, channels=self.channels, fit=self.fit, progress=listener.preparing)
 
+    def check_network(self, where: str) -> None:
+        """DataError for data that a run's files name and that would be fetched: a stranger may have written them."""
+        if where.startswith("hf://") and not self.download:
+            raise DataError(f"{where} is on the network: allow it with --download, or name real images here with --against and --train.")
 
-def compared_with(where: str, split: str, wanted: Wanted, listener: Listener) -> tuple[ImageData, str]:
-    """The reference and its split: the one asked for, else test where there is one."""
+
+def compared_with(where: str, split: str, wanted: Wanted, listener: Listener, *, named: bool) -> tuple[ImageData, str]:
+    """The reference and its split: the one asked for, else test where there is one. named: a person gave `where` for this."""
+    if not named:
+        wanted.check_network(where)
     if split:
         return wanted.prepare(where, split, listener), split
     try:
         return wanted.prepare(where, "test", listener), "test"
-    except DataError:
+    except NoSplitError:
         return wanted.prepare(where, "train", listener), "train"
 
 
 def learned_from(run: Run, where: str, named: bool, wanted: Wanted, notes: list[str], listener: Listener) -> ImageData | None:
     """What the run was trained on; None, and a note, where it is not here or is not the same any more."""
     try:
+        if not named:
+            wanted.check_network(where)
         found = wanted.prepare(where, "train", listener)
     except DataError:
         if named:
@@ -163,13 +238,22 @@ def matched(labels: Labels | None, names: tuple[str, ...], reference: ImageData,
     import numpy as np
 
     theirs = reference.spec.classes
-    if labels is None or not theirs:
+    if labels is None:
         return None
-    if not set(names) <= set(theirs):
-        notes.append("The samples' classes are not those of the real images, so labels are not used.")
+    used = sorted(set(labels.tolist()))
+    if not theirs or not {names[i] for i in used} <= set(theirs):
+        notes.append("The real images do not have the samples' classes, so labels are not used: nothing is recognised, useful or dropped.")
         return None
-    return np.array([theirs.index(name) for name in names])[labels]
+    order = np.zeros(len(names), np.int64)
+    order[used] = [theirs.index(names[i]) for i in used]
+    found: Labels = order[labels]
+    return found
 
 
 def is_same(one: ImageData | None, other: ImageData) -> bool:
-    return one is not None and one.fingerprint == other.fingerprint
+    """Whether these are the same images, whatever is said of them."""
+    import numpy as np
+
+    if one is None or one.images.shape != other.images.shape:
+        return False
+    return one.fingerprint == other.fingerprint or bool(np.array_equal(one.images, other.images))

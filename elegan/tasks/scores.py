@@ -1,4 +1,4 @@
-"""The numbers of an evaluation, all from one pass over the images."""
+"""The numbers of an evaluation: functions of the features of samples, reference and training images, and of their pixels."""
 
 from __future__ import annotations
 
@@ -24,13 +24,20 @@ FEWEST_EXTRAPOLATED = 10
 """From so many samples for each feature on, a Fréchet distance is also carried on to infinitely many: with fewer, most of its
 bias is not of the order 1/n, and would stay."""
 
+LARGEST_EXPONENT = 50.0
+"""Of an interval's bound: where half of the samples are blank, the error has no limit."""
+
 SMALLEST_PYRAMID, MOST_PATCHED = 16, 1000
 """Patches are compared from this side on, and of so many images: more hardly change the distance."""
 
 
+MOST_TRAINING = 60_000
+"""Of so many training images at most there are features, drawn by the seed: copies are looked for among them."""
+
+
 @dataclass(frozen=True)
 class Seen:
-    """Features of all images, and how many samples are measured: real images are measured by as many of them."""
+    """Features of the images, and the samples' logits where the extractor is a classifier too."""
 
     samples: Tensor
     reference: Tensor
@@ -38,13 +45,14 @@ class Seen:
     logits: Tensor | None
 
 
-def look(material: Material, extractor: Extractor, listener: Listener) -> Seen:
+def look(material: Material, extractor: Extractor, seed: int, listener: Listener) -> Seen:
     listener.message(f"Features of {len(material.samples):,} samples and {len(material.reference):,} real images.")
     samples = extractor.features(material.samples, listener.preparing)
     reference = extractor.features(material.reference.images, listener.preparing)
     training = None
     if material.training is not None and not is_same(material.training, material.reference):
-        training = extractor.features(material.training.images, listener.preparing).values
+        rows = drawn(len(material.training), MOST_TRAINING, seed).sort().values
+        training = extractor.features(material.training.images[rows.numpy()], listener.preparing).values
     return Seen(samples.values, reference.values, training, samples.logits)
 
 
@@ -58,7 +66,8 @@ def distances(seen: Seen, extractor: Extractor, seed: int) -> list[Score]:
     reference, n = statistics(seen.reference), len(seen.samples)
     real = None if seen.training is None else seen.training[drawn(len(seen.training), n, seed)]
     found = frechet_interval(reference, seen.samples)
-    by_real = None if real is None else frechet_distance(reference, statistics(real))
+    # of fewer images than samples it would be larger by its bias
+    by_real = None if real is None or len(real) < n else frechet_distance(reference, statistics(real))
     names = names_of(extractor)
     scores = [Score(names[0], found.value, found.low, found.high, by_real, "lower")]
     if n >= FEWEST_EXTRAPOLATED * reference.dimension:
@@ -94,14 +103,15 @@ MOST_NEIGHBOURS = 10_000
 
 
 def shares(seen: Seen, seed: int) -> list[Score]:
-    """Precision, recall, density and coverage, of equally many real images and samples where there are enough."""
+    """Precision, recall, density and coverage, of equally many samples, reference and training images: all four depend on it."""
     from elegan.metrics.fidelity import fidelity
     from elegan.metrics.report import Score
 
-    reference = seen.reference[drawn(len(seen.reference), MOST_NEIGHBOURS, seed)]
-    samples = seen.samples[drawn(len(seen.samples), MOST_NEIGHBOURS, seed)]
+    counts = [len(features) for features in (seen.samples, seen.reference, seen.training) if features is not None]
+    n = min(MOST_NEIGHBOURS, *counts)
+    samples, reference = (features[drawn(len(features), n, seed)] for features in (seen.samples, seen.reference))
     found = fidelity(reference, samples)
-    by_real = None if seen.training is None else fidelity(reference, seen.training[drawn(len(seen.training), len(samples), seed)])
+    by_real = None if seen.training is None else fidelity(reference, seen.training[drawn(len(seen.training), n, seed)])
 
     def score(name: str, count: int, better: Better, share: bool = True) -> Score:
         value = float(getattr(found, name))
@@ -149,8 +159,8 @@ def of_pixels(material: Material, seed: int) -> list[Score]:
     scores = []
     try:
         ratio, error = sharpness(samples, reference)
-        bounds = normal_interval(0.0, error)
-        scores.append(Score("sharpness", ratio, ratio * exp(bounds.low), ratio * exp(bounds.high), 1.0, "one"))
+        reach = exp(min(normal_interval(0.0, error).high, LARGEST_EXPONENT))
+        scores.append(Score("sharpness", ratio, ratio / reach, ratio * reach, 1.0, "one"))
     except DataError:
         pass  # real images of one colour: nothing can be as sharp
     ours, theirs = grain(samples), grain(reference)
@@ -180,6 +190,8 @@ def classes_seen(material: Material, learned: ImageData, listener: Listener) -> 
 
     names, labels = material.reference.spec.classes, material.reference.labels
     if labels is None or len(names) < 2 or learned.spec.classes != names:
+        if material.labels is not None or learned.spec.num_classes > 1:
+            material.notes.append("Training images and reference do not have the same classes, so no class is looked for in the samples.")
         return None
     classifier = classifier_of(learned, listener)
     found = predict(classifier, material.samples)
@@ -220,10 +232,8 @@ def copying(material: Material, seen: Seen, seed: int) -> tuple[list[Score], Mem
 
     if seen.training is None:
         return [], None
-    training, reference, samples = (
-        features[drawn(len(features), MOST_NEIGHBOURS, seed)] for features in (seen.training, seen.reference, seen.samples)
-    )
-    found = memorisation(training, reference, samples, seed=seed)
+    reference, samples = (features[drawn(len(features), MOST_NEIGHBOURS, seed)] for features in (seen.reference, seen.samples))
+    found = memorisation(seen.training, reference, samples, seed=seed)
     membership = found.by_distance
     return [
         share_score("authentic", found.closeness.authentic, len(samples), found.closeness.authentic_held_out, ""),

@@ -34,6 +34,7 @@ class Sitting:
     save_every: int | None = None
     keep: int = 3
     held_out: str = ""
+    download: bool = False
 
 
 def train(
@@ -154,7 +155,7 @@ def train(
         raise OptionError(f"--keep and --save-every count from 1; got {keep} and {save_every}.")
     check_minutes(minutes, steps)
     asked = gather(config, given, options)
-    sitting = Sitting(out, new, minutes, "steps" in asked, save_every, keep, held_out or "")
+    sitting = Sitting(out, new, minutes, "steps" in asked, save_every, keep, held_out or "", download)
     make = partial(make_job, asked, strict=strict, download=download, listener=listener, processes=mine)
     if of_torchrun():
         with connected(mine, store_of_torchrun):
@@ -202,12 +203,14 @@ def carry_out(make: Callable[[], Job], mine: Processes, sitting: Sitting, listen
     with mine.together(), mine.in_turn():
         job = make()
     check_same_data(job)
+    with mine.together():
+        watch = make_watch(job, sitting.held_out, sitting.download, listener) if sitting.held_out and mine.first else None
     run = Run(mine.tell(str(choose_run(job, Path(sitting.out), sitting.new).path)))
     with run.locked() if mine.first else nullcontext(), enough_memory(), same_threads():
         training, target = (resume if mine.tell(run.exists()) else start)(job, run, sitting, listener)
         training.intervals = Intervals(sitting.save_every or max(1, target // 20), sitting.keep)
-        if sitting.held_out and mine.first:
-            training.watch = make_watch(job, sitting.held_out, listener)
+        if watch is not None:
+            training.watch = watch
         stopped_by = training.train(target)
     if stopped_by:
         listener.message(f"{stopped_by}: saved at step {training.step} of {target}. The same command goes on from there.")

@@ -13,7 +13,7 @@ from elegan.errors import DataError
 from elegan.metrics import classifier, contrastive
 from elegan.metrics.classifier import accuracy, classifier_extractor, predict, train_classifier
 from elegan.metrics.contrastive import Encoder, contrast, encoder_extractor, train_encoder, view
-from elegan.metrics.extractors import BATCH, Extractor, Features, digest
+from elegan.metrics.extractors import MOST, Extractor, Features, digest
 from elegan.metrics.fitting import fit, seeded
 from elegan.pictures import Pixels
 
@@ -110,10 +110,10 @@ def test_too_little_to_learn_from_is_said() -> None:
 
 def test_features_are_those_of_one_batch() -> None:
     encoder = Encoder((1, 8, 8)).eval()
-    pixels, _ = stripes(BATCH + 3)
+    pixels, _ = stripes(MOST + 3)
     told: list[tuple[int, int]] = []
     found = encoder_extractor(encoder).features(pixels, lambda done, of: told.append((done, of)))
-    assert told == [(BATCH, BATCH + 3), (BATCH + 3, BATCH + 3)]
+    assert told == [(MOST, MOST + 3), (MOST + 3, MOST + 3)]
     with torch.no_grad():
         expected = encoder(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1)
     torch.testing.assert_close(found.values, expected, atol=1e-5, rtol=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from elegan.metrics.report import Evaluation
 from elegan.pictures import Pixels
 from elegan.tasks import evaluate as evaluating
 from elegan.tasks.judges import choose
+from elegan.tasks.material import Asked, Wanted, compared_with, gather
 
 
 def write(folder: Path, images: Pixels, labels: np.ndarray) -> str:
@@ -109,11 +111,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> elegan.Run:
 def test_a_run_is_measured_against_the_test_split_of_its_data_and_the_result_is_kept(run: elegan.Run) -> None:
     found = elegan.evaluate(run, count=100)
     assert found.protocol["samples"] == {
-        "source": str(run.path), "step": 2, "count": 100, "seeds": "0-99", "conditions": "classes in turn"
+        "source": str(run.path), "step": 2, "count": 100, "seeds": "0-99", "conditions": "as in digits",
+        "pixels": "truncation of 127.5 x + 128",
     }  # fmt: skip
     assert (found.protocol["reference"]["split"], found.protocol["reference"]["count"]) == ("test", 360)
     assert found.protocol["training"]["count"] == 1437
-    kept = json.loads((run.path / "evaluations" / "digits-test-classifier-2.json").read_text())
+    kept = json.loads((run.path / "evaluations" / "digits-test-classifier-2-100-0.json").read_text())
     assert Evaluation.from_dict(kept).scores == found.scores
     other = elegan.evaluate(run, count=20, seed=1, features="self_supervised")
     assert other.protocol["samples"]["seeds"] == "20-39"
@@ -145,9 +148,47 @@ def test_the_command_prints_the_table_or_json(
 
 def test_without_training_images_apart_nothing_is_said_of_copying(folder: Path) -> None:
     found = elegan.evaluate(str(folder / "good"), against=str(folder / "test"), features="self_supervised")
-    assert not any("authentic" in score.name or score.real is not None for score in found.scores if score.name == "authentic")
-    assert any("saw the very images" in note for note in found.notes)
+    by_chance = {"classes covered", "KL of classes"}  # what a perfect sampler reaches needs no images
+    assert {score.name for score in found.scores if score.real is not None} == {"sharpness", "grain"} | by_chance
+    assert any("nothing is said of copying" in note for note in found.notes)
     assert found.protocol["training"] is None
+    test = str(folder / "test")
+    same = elegan.evaluate(str(folder / "good"), against=test, train=test, features="self_supervised", count=50)
+    assert any("nothing is said of copying" in note for note in same.notes)
+    assert same.protocol["training"] is None
+    assert not any(score.name == "authentic" for score in same.scores)
+
+
+def test_a_part_of_the_images_is_drawn_from_all_classes_by_the_seed(folder: Path) -> None:
+    asked = Asked(str(folder / "good"), against=str(folder / "test"), count=60)
+    parts = [gather(replace(asked, seed=seed), elegan.Listener()) for seed in (0, 0, 1)]
+    assert parts[0].labels is not None
+    assert len(set(parts[0].labels.tolist())) == 10
+    assert np.array_equal(parts[0].samples, parts[1].samples)
+    assert not np.array_equal(parts[0].samples, parts[2].samples)
+
+
+def test_a_run_is_asked_for_classes_as_often_as_the_real_images_have_them(run: elegan.Run, folder: Path, tmp_path: Path) -> None:
+    for label, count in (("3", 30), ("5", 3)):
+        for path in sorted((folder / "test" / label).iterdir())[:count]:
+            (tmp_path / label).mkdir(exist_ok=True)
+            (tmp_path / label / path.name).write_bytes(path.read_bytes())
+    material = gather(Asked(str(run.path), against=str(tmp_path), count=200), elegan.Listener())
+    assert material.labels is not None
+    assert 0.8 < float((material.labels == 0).mean()) < 0.98  # the reference's first class is 3
+    assert material.described["conditions"] == f"as in {tmp_path.name}"
+
+
+def test_a_split_that_could_not_be_had_is_no_split_that_is_missing(run: elegan.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Wanted, where: str, split: str, listener: elegan.Listener) -> elegan.ImageData:
+        raise DataError("it would be downloaded.")
+
+    monkeypatch.setattr(Wanted, "prepare", fail)
+    wanted = Wanted((8, 8), 1, "crop", "auto", "none", False)
+    with pytest.raises(DataError, match="would be downloaded"):
+        compared_with("mnist", "", wanted, elegan.Listener(), named=True)
+    with pytest.raises(DataError, match="allow it with --download"):
+        compared_with("hf://a/b", "", wanted, elegan.Listener(), named=False)
 
 
 def test_what_cannot_be_measured_is_said_in_a_line(folder: Path, run: elegan.Run, tmp_path: Path) -> None:
@@ -155,8 +196,13 @@ def test_what_cannot_be_measured_is_said_in_a_line(folder: Path, run: elegan.Run
         elegan.evaluate(str(folder / "good"))
     with pytest.raises(DataError, match="nowhere"):
         elegan.evaluate(run, against="nowhere", count=10)
-    with pytest.raises(OptionError, match="--count: got -5"):
-        elegan.evaluate(run, count=-5)
+    with pytest.raises(OptionError, match="--count: got 1,"):
+        elegan.evaluate(run, count=1)
+    for seed in (-1, 2**32):
+        with pytest.raises(OptionError, match="--seed"):
+            elegan.evaluate(str(folder / "good"), against="digits", seed=seed)
+    with pytest.raises(OptionError, match="Did you mean 'classifier'"):
+        elegan.evaluate(run, features="clasifier", count=10)  # type: ignore[arg-type]
     with pytest.raises((OptionError, DataError), match="inception"):
         elegan.evaluate(run, features="inception", count=10)
     with pytest.raises(OptionError, match="has none to load"):
@@ -178,6 +224,7 @@ def test_the_judge_is_chosen_by_what_there_is(folder: Path) -> None:
 
 def test_results_that_cannot_be_written_are_said(run: elegan.Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    found = Evaluation((), (), {})
+    with pytest.raises(elegan.RunError, match="could not make"):
+        elegan.evaluate(run, out=tmp_path / "file" / "found.json")
     with pytest.raises(elegan.RunError, match="could not write"):
-        evaluating.write(tmp_path / "file" / "found.json", found)
+        evaluating.write(tmp_path / "file" / "found.json", Evaluation((), (), {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from elegan.engine import checkpoint
 from elegan.errors import DataError, RunError
 from elegan.metrics import classifier
 from elegan.tasks import watch
+from elegan.tasks.material import Wanted
 from elegan.tasks.watch import best_so_far
 
 OPTIONS = {"width": 8, "batch": 16, "precision": "fp32", "save_every": 2, "steps": 6}
@@ -42,7 +44,8 @@ def test_each_save_is_measured_and_the_best_is_kept(watched: tuple[elegan.Run, l
     run, said = watched
     assert [entry["step"] for entry in entries(run)] == [2, 4, 6]
     best = min(entries(run), key=lambda entry: entry["kernel_distance"])
-    assert best_so_far(run.path / "best") == (best["step"], pytest.approx(best["kernel_distance"]))
+    assert best_so_far(run.path / "best", {}) == (best["step"], pytest.approx(best["kernel_distance"]))
+    assert best_so_far(run.path / "best", {"judge": "another"}) is None
     assert len(checkpoint.checkpoints(run.path / "best")) == 1
     assert elegan.load(run, best=True).step == best["step"]
     assert elegan.load(run).step == 6
@@ -58,13 +61,14 @@ def test_watching_changes_no_weight(watched: tuple[elegan.Run, list[str]], tmp_p
 
 def test_a_worse_save_does_not_take_the_place_of_the_best(watched: tuple[elegan.Run, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
     run, _ = watched
-    step, _ = best_so_far(run.path / "best") or (0, 0.0)
+    step, distance = best_so_far(run.path / "best", {}) or (0, 0.0)
     distances = iter([5e9, -5e9])
     monkeypatch.setattr("elegan.metrics.kernel.mmd_squared", lambda one, other: next(distances))
     elegan.train("digits", held_out="digits", out=str(run.path.parent), **{**OPTIONS, "steps": 8})
-    assert best_so_far(run.path / "best") == (step, pytest.approx(min(entry["kernel_distance"] for entry in entries(run)[:3])))
+    assert best_so_far(run.path / "best", {}) == (step, distance)
     elegan.train("digits", held_out="digits", out=str(run.path.parent), **{**OPTIONS, "steps": 10})
-    assert best_so_far(run.path / "best") == (10, -5e9)
+    assert best_so_far(run.path / "best", {}) == (10, -5e9)
+    assert [entry["step"] for entry in entries(run)] == [2, 4, 6, 8, 10]
 
 
 def test_the_best_of_a_run_that_nobody_watched_is_refused(tmp_path: Path) -> None:
@@ -73,15 +77,40 @@ def test_the_best_of_a_run_that_nobody_watched_is_refused(tmp_path: Path) -> Non
         elegan.load(run, best=True)
 
 
-def test_images_that_are_not_kept_apart_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "elegan.tasks.material.compared_with", lambda where, split, wanted, listener: (wanted.prepare(where, "train", listener), "")
-    )
+def test_images_that_are_not_kept_apart_are_refused_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def same(where: str, split: str, wanted: Wanted, listener: elegan.Listener, *, named: bool) -> tuple[elegan.ImageData, str]:
+        return wanted.prepare(where, "train", listener), "train"
+
+    monkeypatch.setattr("elegan.tasks.material.compared_with", same)
     with pytest.raises(DataError, match="the training images themselves"):
         elegan.train("digits", held_out="digits", out=str(tmp_path), **OPTIONS)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="nowhere"):
+        elegan.train("digits", held_out="nowhere", out=str(tmp_path), **OPTIONS)
 
 
-def test_a_damaged_best_save_is_none(tmp_path: Path) -> None:
-    (tmp_path / "step-00000002").mkdir()
-    assert best_so_far(tmp_path) is None
-    assert best_so_far(tmp_path / "nowhere") is None
+def test_a_save_that_cannot_be_measured_is_said_and_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise RunError("the disk is full.")
+
+    monkeypatch.setattr(watch, "note", fail)
+    said: list[str] = []
+    run = elegan.train("digits", held_out="digits", out=str(tmp_path), listener=elegan.Listener(message=said.append), **OPTIONS)
+    assert run.step == 6
+    assert sum("training goes on: the disk is full." in line for line in said) == 3
+
+
+def test_lines_of_steps_that_are_made_again_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "watch.jsonl"
+    path.write_text('{"step": 2}\ndamaged\n{"step": 4}\n{"step": 6}\n')
+    watch.note(path, {"step": 4, "kernel_distance": 1.0})
+    assert path.read_text() == '{"step": 2}\n{"step": 4, "kernel_distance": 1.0}\n'
+
+
+def test_a_damaged_best_save_is_none(watched: tuple[elegan.Run, list[str]], tmp_path: Path) -> None:
+    best = Path(shutil.copytree(watched[0].path / "best", tmp_path / "best"))
+    (weights,) = best.glob("*/weights.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert best_so_far(best, {}) is None
+    assert best_so_far(tmp_path / "nowhere", {}) is None
