@@ -26,5 +26,11 @@ PRESETS = {
         cost="70 s on one CPU core",
         score="98.8% recognised, 92.8% useful (three seeds; docs/results.md)",
     ),
-    "small": Preset({"steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet --model acgan"),
+    "small": Preset(
+        {"steps": 5000},
+        sides=(16, 40),
+        command="elegan train mnist/train.parquet --model acgan",
+        cost="10 minutes on one CPU core",
+        score="97.2% recognised, 84.5% useful (one seed; docs/results.md)",
+    ),
 }

@@ -20,5 +20,11 @@ def recipe(
 PRESETS = {
     "tiny": Preset({"beta1": 0.0, "steps": 1500}, sides=(8, 15), command="elegan train digits --model dcgan"),
     "small": Preset({"steps": 10_000}, sides=(16, 40), command="elegan train mnist/train.parquet --model dcgan"),
-    "medium": Preset({"width": 32, "discriminator_width": 32, "steps": 6000}, sides=(41, 96), command="elegan train ./images"),
+    "medium": Preset(
+        {"width": 32, "discriminator_width": 32, "steps": 6000},
+        sides=(41, 96),
+        command="elegan train ./images",
+        cost="18 minutes on two CPU cores",
+        score="97% of the way from a tenth of the training to real faces (three seeds; docs/results.md)",
+    ),
 }

@@ -26,5 +26,11 @@ PRESETS = {
         cost="77 s on one CPU core",
         score="99.3% recognised, 97.8% useful (three seeds; docs/results.md)",
     ),
-    "small": Preset({"steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet --model lsgan"),
+    "small": Preset(
+        {"steps": 5000},
+        sides=(16, 40),
+        command="elegan train mnist/train.parquet --model lsgan",
+        cost="12 minutes on one CPU core",
+        score="98.6% recognised, 96.9% useful (one seed; docs/results.md)",
+    ),
 }

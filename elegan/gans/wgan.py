@@ -30,5 +30,7 @@ PRESETS = {
         {"lr": 5e-4, "discriminator_lr": 5e-4, "clip_weights": 0.02, "steps": 15_000},
         sides=(16, 40),
         command="elegan train mnist/train.parquet --model wgan",
+        cost="26 minutes on one CPU core",
+        score="93.5% recognised, 92.9% useful (one seed; docs/results.md)",
     ),
 }

@@ -28,6 +28,10 @@ PRESETS = {
         score="98.8% recognised, 97.5% useful (three seeds; docs/results.md)",
     ),
     "small": Preset(
-        {"lr": 5e-4, "discriminator_lr": 5e-4, "steps": 5000}, sides=(16, 40), command="elegan train mnist/train.parquet --model wgan_gp"
+        {"lr": 5e-4, "discriminator_lr": 5e-4, "steps": 5000},
+        sides=(16, 40),
+        command="elegan train mnist/train.parquet --model wgan_gp",
+        cost="13 minutes on one CPU core",
+        score="96.5% recognised, 95.7% useful (one seed; docs/results.md)",
     ),
 }

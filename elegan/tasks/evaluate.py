@@ -118,7 +118,7 @@ def measured(material: Material, extractor: Extractor, asked: Asked, listener: L
         add(lambda: parts.of_classes(material, classes, learned, listener))
     report = None
     try:
-        copied, report = parts.copying(material, seen, seed)
+        copied, report = parts.copying(material, seen, extractor, seed)
         found += copied
     except DataError as error:
         notes.append(str(error))

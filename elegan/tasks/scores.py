@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from elegan.metrics.extractors import Extractor
     from elegan.metrics.memorisation import MemorisationReport
     from elegan.metrics.report import Better, Score
+    from elegan.pictures import Pixels
     from elegan.tasks.material import Material
 
 FEWEST_EXTRAPOLATED = 10
@@ -225,17 +226,44 @@ def of_classes(material: Material, seen: ClassesSeen, learned: ImageData, listen
     return scores
 
 
-def copying(material: Material, seen: Seen, seed: int) -> tuple[list[Score], MemorisationReport | None]:
-    """Whether samples are copies of training images, beside held-out images; nothing without both."""
+COPY_SIDE = 16
+"""Copies are looked for at this side at most: means of pixels, so that a pixel's shift is no great distance."""
+
+
+def copying(material: Material, seen: Seen, extractor: Extractor, seed: int) -> tuple[list[Score], MemorisationReport | None]:
+    """Whether samples are copies of training images, beside held-out images; nothing without both.
+
+    By Inception's features, or by pixels: a judge that learned from the training images sees them with other eyes than held-out
+    ones, and would take what is like them for copies.
+    """
     from elegan.metrics.memorisation import memorisation
     from elegan.metrics.report import Score
 
-    if seen.training is None:
+    if seen.training is None or material.training is None:
         return [], None
-    reference, samples = (features[drawn(len(features), MOST_NEIGHBOURS, seed)] for features in (seen.reference, seen.samples))
-    found = memorisation(seen.training, reference, samples, seed=seed)
+    if extractor.name.startswith("inception"):
+        training, reference, samples = seen.training, seen.reference, seen.samples
+    else:
+        training = means_of_pixels(material.training.images, drawn(len(material.training), MOST_TRAINING, seed))
+        reference = means_of_pixels(material.reference.images, drawn(len(material.reference), MOST_NEIGHBOURS, seed))
+        samples = means_of_pixels(material.samples, drawn(len(material.samples), MOST_NEIGHBOURS, seed))
+    reference, samples = (features[drawn(len(features), MOST_NEIGHBOURS, seed)] for features in (reference, samples))
+    found = memorisation(training, reference, samples, seed=seed)
     membership = found.by_distance
     return [
         share_score("authentic", found.closeness.authentic, len(samples), found.closeness.authentic_held_out, ""),
         Score("membership AUC", membership.auc, membership.low, membership.high, 0.5),
     ], found
+
+
+def means_of_pixels(images: Pixels, rows: Tensor) -> Tensor:
+    """float32 (n, d) of images uint8 (n, h, w, c): pixels, or means of squares of them where sides are longer than `COPY_SIDE`."""
+    import torch
+    import torch.nn.functional as F
+
+    parts, ordered = [], rows.sort().values.numpy()
+    for start in range(0, len(ordered), 1000):
+        x = torch.from_numpy(images[ordered[start : start + 1000]]).permute(0, 3, 1, 2).float() / 255
+        factor = -(-max(x.shape[2:]) // COPY_SIDE)
+        parts.append((F.avg_pool2d(x, factor, ceil_mode=True, count_include_pad=False) if factor > 1 else x).flatten(1))
+    return torch.cat(parts)

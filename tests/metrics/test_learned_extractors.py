@@ -141,7 +141,7 @@ def test_the_digest_is_of_every_weight_and_buffer() -> None:
 def test_fit_goes_down_and_seeds_restore() -> None:
     weight = torch.nn.Parameter(torch.tensor([4.0]))
     fit(torch.optim.Adam([weight], lr=0.1), 0.3, 100, lambda: (weight**2).sum())
-    assert abs(float(weight)) < 0.5
+    assert abs(weight.item()) < 0.5
     with seeded(3):
         one = torch.rand(2)
     with seeded(3):
