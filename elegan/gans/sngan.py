@@ -30,5 +30,7 @@ PRESETS = {
         {"width": 48, "discriminator_width": 48, "discriminator_steps": 1, "lr": 1e-3, "discriminator_lr": 4e-4, "steps": 4000},
         sides=(16, 40),
         command="elegan train mnist/train.parquet --model sngan",
+        cost="22 minutes on one CPU core",
+        score="99.6% recognised, 95.6% useful (one seed; docs/results.md)",
     ),
 }
