@@ -62,7 +62,7 @@ def measure(case: str, seed: int) -> dict[str, Any]:
     learned, reference = part(train, slice(0, LEARNED), "learned"), part(test, slice(0, SAMPLES), "reference")
     images, labels = samples_of(case, train, seed)
     described = {"source": case, "step": None, "count": len(images), "seeds": None, "conditions": "as they are"}
-    material = Material(images, labels, described, reference, learned, "test")
+    material = Material(images, labels, described, reference, learned, learned, "test")
     extractor = extractor_for("classifier", learned, None, False, "cpu", listener)
     found = measured(material, extractor, Asked(case, seed=seed), listener)
     return {"findings": list(found.findings), **{score.name: score.value for score in found.scores}}

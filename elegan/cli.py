@@ -34,7 +34,7 @@ COMMANDS = {
     "evaluate": Command(
         "elegan.tasks.evaluate:evaluate", "show_evaluation", "Measure samples, or a run's, against real images.", ("json",)
     ),
-    "compare": Command("elegan.tasks.compare:compare", "show_comparison", "Compare runs, or sets of images, by one protocol.", ("json",)),
+    "compare": Command("elegan.tasks.compare:compare", "show_evaluation", "Compare runs, or sets of images, by one protocol.", ("json",)),
     "runs": Command("elegan.tasks.runs:runs", "show_list", "List the runs that were trained.", ("json",)),
     "recipes": Command("elegan.tasks.recipes:recipes", "show_recipes", "List the models, or the options of one.", ("json",)),
     "data": Command(

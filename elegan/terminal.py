@@ -81,9 +81,6 @@ def show_evaluation(function: Function, arguments: dict[str, Any], *, json: bool
         show([found], json)
 
 
-show_comparison = show_evaluation
-
-
 def show_list(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
     show(function(**arguments), json, "No runs here. Make one with: elegan train digits")
 

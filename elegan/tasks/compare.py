@@ -101,6 +101,7 @@ def compare(
 
     Returns the comparison. Raises OptionError where protocols are unlike and it was not forced, and what `evaluate` raises.
     """
+    from elegan.metrics.report import unlike
     from elegan.tasks.evaluate import evaluate
     from elegan.tasks.material import run_at
 
@@ -114,17 +115,11 @@ def compare(
         "count": count, "seed": seed, "device": device, "download": download, "listener": listener,
     }  # fmt: skip
     found = [evaluate(path, best=best and run_at(path) is not None, **options) for path in paths]
-    differences = tuple(dict.fromkeys(line for other in found[1:] for line in differing(found[0], other)))
+    differences = tuple(dict.fromkeys(line for other in found[1:] for line in unlike(found[0], other)))
     if differences and not force:
         raise OptionError(f"these cannot be compared, because they are measured differently: {'; '.join(differences)}. --force does.")
     comparison = Comparison(tuple(names_of(paths)), tuple(found), differences)
     return written(comparison, Path(out), paths, best, device)
-
-
-def differing(one: Evaluation, other: Evaluation) -> list[str]:
-    from elegan.metrics.report import unlike
-
-    return unlike(one, other)
 
 
 def names_of(paths: Sequence[str]) -> list[str]:

@@ -82,9 +82,8 @@ def evaluate(
     asked = Asked(os.fspath(samples), against or "", split or "", train or "", count, seed, best, model, device, download)
     check_target(asked, out)
     material = gather(asked, heard)
-    learned = material.training or material.reference
-    kind = choose(features, weights, learned)
-    extractor = extractor_for(kind, learned, weights, download, device, heard)
+    kind = choose(features, weights, material.learned)
+    extractor = extractor_for(kind, material.learned, weights, download, device, heard)
     found = measured(material, extractor, asked, heard)
     target = target_of(asked, out, found)
     if target is not None:
@@ -97,7 +96,7 @@ def measured(material: Material, extractor: Extractor, asked: Asked, listener: L
     from elegan.tasks import scores as parts
     from elegan.tasks.findings import findings
 
-    learned, seed = material.training or material.reference, asked.seed
+    seed = asked.seed
     seen = parts.look(material, extractor, seed, listener)
     found: list[Score] = []
     notes: list[str] = []
@@ -113,9 +112,9 @@ def measured(material: Material, extractor: Extractor, asked: Asked, listener: L
     add(lambda: parts.inception_scores(seen, extractor, seed))
     add(lambda: parts.shares(seen, seed))
     add(lambda: parts.of_pixels(material, seed))
-    classes = parts.classes_seen(material, learned, listener)
+    classes = parts.classes_seen(material, seen, extractor, listener)
     if classes is not None:
-        add(lambda: parts.of_classes(material, classes, learned, listener))
+        add(lambda: parts.of_classes(material, classes, listener))
     report = None
     try:
         copied, report = parts.copying(material, seen, extractor, seed)
@@ -129,8 +128,6 @@ def measured(material: Material, extractor: Extractor, asked: Asked, listener: L
 
 def warnings(material: Material, extractor: Extractor) -> list[str]:
     """What to trust."""
-    from elegan.tasks.material import is_same
-
     notes = []
     smaller = min(len(material.samples), len(material.reference))
     if smaller < 10_000:
@@ -140,7 +137,7 @@ def warnings(material: Material, extractor: Extractor) -> list[str]:
         )
     if "bf16" in extractor.name:
         notes.append("Inception in bfloat16 is a progress score: its features are off by a hundredth, so this is no FID.")
-    if material.training is None or is_same(material.training, material.reference):
+    if material.training is None:
         notes.append(
             "There are no real images here that were not trained on, so nothing is said of copying, or of what real images score: name "
             "some with --against, and what was trained on with --train."
@@ -150,10 +147,8 @@ def warnings(material: Material, extractor: Extractor) -> list[str]:
 
 def protocol(material: Material, extractor: Extractor, seed: int) -> dict[str, Any]:
     import elegan
-    from elegan.tasks.material import is_same
 
-    reference, spec = material.reference, material.reference.spec
-    training = None if is_same(material.training, reference) else material.training
+    reference, training, spec = material.reference, material.training, material.reference.spec
     return {
         "samples": material.described,
         "reference": {"data": reference.name, "split": material.split, "count": len(reference), "fingerprint": reference.fingerprint},

@@ -49,8 +49,12 @@ def extractor_for(kind: str, learned: ImageData, weights: str | None, download: 
 
     spec = learned.spec
     empty = Encoder((spec.channels, spec.height, spec.width))
-    listener.message(f"The judging network learns from {len(learned):,} real images, without labels, once.")
-    found = kept("self-supervised", learned, empty, lambda: train_encoder(learned.images, progress=listener.preparing))
+
+    def train() -> Encoder:
+        listener.message(f"The judging network learns from {len(learned):,} real images, without labels, once.")
+        return train_encoder(learned.images, progress=listener.preparing)
+
+    found = kept("self-supervised", learned, empty, train)
     assert isinstance(found, Encoder)
     return encoder_extractor(found)
 
@@ -62,10 +66,12 @@ def classifier_of(learned: ImageData, listener: Listener) -> DataClassifier:
     spec, labels = learned.spec, learned.labels
     assert labels is not None
     empty = DataClassifier((spec.channels, spec.height, spec.width), spec.num_classes)
-    listener.message(f"The judging classifier learns from {len(learned):,} real images, once.")
-    found = kept(
-        "classifier", learned, empty, lambda: train_classifier(learned.images, labels, spec.num_classes, progress=listener.preparing)
-    )
+
+    def train() -> DataClassifier:
+        listener.message(f"The judging classifier learns from {len(learned):,} real images, once.")
+        return train_classifier(learned.images, labels, spec.num_classes, progress=listener.preparing)
+
+    found = kept("classifier", learned, empty, train)
     assert isinstance(found, DataClassifier)
     return found
 

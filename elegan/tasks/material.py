@@ -31,13 +31,14 @@ class Material:
     """samples: uint8 (n, h, w, c), and their class numbers in the reference's order where they have classes that it has too.
 
     described: where the samples come from, for the protocol. training: what the model learned from, if that is known and is
-    not the reference itself.
+    not the reference itself. learned: what the judge learns from: the training images, or else the reference.
     """
 
     samples: Pixels
     labels: Labels | None
     described: dict[str, Any]
     reference: ImageData
+    learned: ImageData
     training: ImageData | None
     split: str
     notes: list[str] = field(default_factory=list)
@@ -99,7 +100,8 @@ def of_run(run: Run, asked: Asked, listener: Listener) -> Material:
     described["pixels"] = "truncation of 127.5 x + 128"
     labels = conditions.numpy() if model.spec.classes and conditions is not None else None
     found = matched(labels, model.spec.classes, reference, notes)
-    return Material(sampled(model, seeds, conditions, listener), found, described, reference, training, split, notes)
+    learned, training = training or reference, None if is_same(training, reference) else training
+    return Material(sampled(model, seeds, conditions, listener), found, described, reference, learned, training, split, notes)
 
 
 def wanted_of(run: Run, spec: Spec, download: bool) -> Wanted:
@@ -170,7 +172,8 @@ def of_images(asked: Asked, listener: Listener) -> Material:
     }
     labels = None if samples.labels is None else samples.labels[rows]
     found = matched(labels, spec.classes, reference, notes)
-    return Material(samples.images[rows], found, described, reference, training, split, notes)
+    learned, training = training or reference, None if is_same(training, reference) else training
+    return Material(samples.images[rows], found, described, reference, learned, training, split, notes)
 
 
 def chosen_rows(there: int, count: int | None, seed: int) -> Rows:

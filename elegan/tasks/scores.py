@@ -7,14 +7,12 @@ from math import exp, isfinite, sqrt
 from typing import TYPE_CHECKING
 
 from elegan.errors import DataError
-from elegan.tasks.material import is_same
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from elegan.data import ImageData
     from elegan.engine.loop import Listener
-    from elegan.metrics.classifier import DataClassifier, Labels
+    from elegan.metrics.classifier import Labels
     from elegan.metrics.extractors import Extractor
     from elegan.metrics.memorisation import MemorisationReport
     from elegan.metrics.report import Better, Score
@@ -38,12 +36,13 @@ MOST_TRAINING = 60_000
 
 @dataclass(frozen=True)
 class Seen:
-    """Features of the images, and the samples' logits where the extractor is a classifier too."""
+    """Features of the images, and logits of samples and reference where the extractor is a classifier too."""
 
     samples: Tensor
     reference: Tensor
     training: Tensor | None
     logits: Tensor | None
+    reference_logits: Tensor | None
 
 
 def look(material: Material, extractor: Extractor, seed: int, listener: Listener) -> Seen:
@@ -51,10 +50,10 @@ def look(material: Material, extractor: Extractor, seed: int, listener: Listener
     samples = extractor.features(material.samples, listener.preparing)
     reference = extractor.features(material.reference.images, listener.preparing)
     training = None
-    if material.training is not None and not is_same(material.training, material.reference):
+    if material.training is not None:
         rows = drawn(len(material.training), MOST_TRAINING, seed).sort().values
         training = extractor.features(material.training.images[rows.numpy()], listener.preparing).values
-    return Seen(samples.values, reference.values, training, samples.logits)
+    return Seen(samples.values, reference.values, training, samples.logits, reference.logits)
 
 
 def distances(seen: Seen, extractor: Extractor, seed: int) -> list[Score]:
@@ -176,31 +175,38 @@ def of_pixels(material: Material, seed: int) -> list[Score]:
 
 @dataclass(frozen=True)
 class ClassesSeen:
-    """The classifier of the real images, and the class (n,) that it finds in each sample. missing: classes hardly ever found."""
+    """The class that the classifier of the real images finds in each sample (n,), and in each of the reference (m,).
 
-    classifier: DataClassifier
+    missing: classes hardly ever found in samples.
+    """
+
     found: Labels
+    in_reference: Labels
     missing: list[str]
 
 
-def classes_seen(material: Material, learned: ImageData, listener: Listener) -> ClassesSeen | None:
+def classes_seen(material: Material, seen: Seen, extractor: Extractor, listener: Listener) -> ClassesSeen | None:
     """None where there are no classes to see, or others than the classifier learned."""
     from elegan.metrics.classifier import predict
     from elegan.tasks.findings import missing_classes
     from elegan.tasks.judges import classifier_of
 
-    names, labels = material.reference.spec.classes, material.reference.labels
+    learned, names, labels = material.learned, material.reference.spec.classes, material.reference.labels
     if labels is None or len(names) < 2 or learned.spec.classes != names:
         if material.labels is not None or learned.spec.num_classes > 1:
             material.notes.append("Training images and reference do not have the same classes, so no class is looked for in the samples.")
         return None
-    classifier = classifier_of(learned, listener)
-    found = predict(classifier, material.samples)
-    seen = predict(classifier, material.reference.images)
-    return ClassesSeen(classifier, found, missing_classes(found, seen, labels, names))
+    if extractor.name == "classifier":  # it has looked already
+        assert seen.logits is not None
+        assert seen.reference_logits is not None
+        found, in_reference = seen.logits.argmax(1).numpy(), seen.reference_logits.argmax(1).numpy()
+    else:
+        classifier = classifier_of(learned, listener)
+        found, in_reference = predict(classifier, material.samples), predict(classifier, material.reference.images)
+    return ClassesSeen(found, in_reference, missing_classes(found, in_reference, labels, names))
 
 
-def of_classes(material: Material, seen: ClassesSeen, learned: ImageData, listener: Listener) -> list[Score]:
+def of_classes(material: Material, seen: ClassesSeen, listener: Listener) -> list[Score]:
     """Recognised, useful, and how the classes are covered, by a classifier that learned from real images."""
     import numpy as np
 
@@ -211,7 +217,7 @@ def of_classes(material: Material, seen: ClassesSeen, learned: ImageData, listen
     reference, asked = material.reference, material.labels
     labels, count = reference.labels, reference.spec.num_classes
     assert labels is not None
-    ceiling = None if is_same(learned, reference) else accuracy(seen.classifier, reference.images, labels)
+    ceiling = None if material.training is None else float((seen.in_reference == labels).mean())
     shares = np.bincount(labels, minlength=count) / len(labels)
     covered = labelled_coverage(seen.found, count, shares)
     scores = [Score("classes covered", covered.modes, real=covered.expected_modes, better="higher")]
@@ -242,12 +248,12 @@ def copying(material: Material, seen: Seen, extractor: Extractor, seed: int) -> 
     if seen.training is None or material.training is None:
         return [], None
     if extractor.name.startswith("inception"):
-        training, reference, samples = seen.training, seen.reference, seen.samples
+        training = seen.training
+        reference, samples = (features[drawn(len(features), MOST_NEIGHBOURS, seed)] for features in (seen.reference, seen.samples))
     else:
         training = means_of_pixels(material.training.images, drawn(len(material.training), MOST_TRAINING, seed))
         reference = means_of_pixels(material.reference.images, drawn(len(material.reference), MOST_NEIGHBOURS, seed))
         samples = means_of_pixels(material.samples, drawn(len(material.samples), MOST_NEIGHBOURS, seed))
-    reference, samples = (features[drawn(len(features), MOST_NEIGHBOURS, seed)] for features in (reference, samples))
     found = memorisation(training, reference, samples, seed=seed)
     membership = found.by_distance
     return [
