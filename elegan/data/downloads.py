@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -18,10 +14,8 @@ from elegan.data.cache import DOWNLOADED, downloads_folder, new_entry
 from elegan.data.images import Unreadable, damage, decode
 from elegan.data.parquet import ParquetFile
 from elegan.data.rows import RowsSource, pyarrow
+from elegan.downloading import download as download_file
 from elegan.errors import DataError
-
-_BLOCK = 1 << 18
-_SECONDS = 30
 
 Announce = Callable[[str], None]
 
@@ -82,7 +76,8 @@ def downloaded(name: str, split: str, *, download: bool, announce: Announce) -> 
             )
         announce(f"Downloading {what} into {target}, where it is kept until `elegan data --clear-cache`.")
         with new_entry(target, part.megabytes << 20, lambda entry: (entry / DOWNLOADED).is_file()) as folder:
-            _download(name, part, folder / DOWNLOADED)
+            megabytes = 2 * part.megabytes
+            download_file(part.address, folder / DOWNLOADED, megabytes << 20, f"{megabytes} MB", partial(_failure, name, part))
             _check(name, part, folder / DOWNLOADED)
         announce(f"{name}: the {split} split is here, and its images and labels are what they should be.")
     return _opened(name, target / DOWNLOADED, split)
@@ -90,42 +85,6 @@ def downloaded(name: str, split: str, *, download: bool, announce: Announce) -> 
 
 def _opened(name: str, path: Path, split: str) -> RowsSource:
     return RowsSource([ParquetFile(path)], name, name, split, divided=True)
-
-
-def _download(name: str, part: Part, target: Path) -> None:
-    """Write what is at the address to `target`. Raises DataError if the network fails, or sends more or less than it should."""
-    limit = 2 * part.megabytes << 20
-    request = urllib.request.Request(part.address, headers={"User-Agent": "elegan"})
-    with target.open("wb") as file:
-        with _network(name, part):
-            response = urllib.request.urlopen(request, timeout=_SECONDS)
-        with response:
-            announced = response.headers.get("Content-Length")
-            for block in _blocks(name, part, response):
-                if file.tell() + len(block) > limit:
-                    raise DataError(_failure(name, part, f"more than {limit >> 20} MB came"))
-                file.write(block)
-    if announced is not None and int(announced) != (size := target.stat().st_size):
-        raise DataError(_failure(name, part, f"the connection broke off after {size} of {announced} bytes"))
-
-
-def _blocks(name: str, part: Part, response: IO[bytes]) -> Iterator[bytes]:
-    while True:
-        with _network(name, part):
-            block = response.read(_BLOCK)
-        if not block:
-            return
-        yield block
-
-
-@contextmanager
-def _network(name: str, part: Part) -> Iterator[None]:
-    """DataError where the network fails; what the disk raises is not taken for it."""
-    try:
-        yield
-    except (OSError, http.client.HTTPException) as error:
-        cause = error.reason if type(error) is urllib.error.URLError else error
-        raise DataError(_failure(name, part, f"{cause}" or type(cause).__name__)) from error
 
 
 def _failure(name: str, part: Part, reason: str) -> str:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
 import re
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from elegan.downloading import BLOCK, download
 from elegan.errors import DataError, OptionError, nearest
 
-_BLOCK = 1 << 18
-_SECONDS = 30
+_BLOCK = BLOCK
 
 Announce = Callable[[str], None]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -149,7 +146,8 @@ def fetch(name: str, folder: Path, announce: Announce = lambda line: None) -> Pa
     target = folder / published.file
     announce(f"Downloading the weights of {name} from {published.what} to {target}.")
     with new_file(target) as making:
-        download(name, published, making)
+        limit = 2 * published.size + _BLOCK
+        download(published.address, making, limit, f"{limit} bytes", partial(failure, name, published))
         if (found := sha256_of(making)) != published.sha256:
             raise DataError(
                 failure(name, published, f"something else came: its SHA-256 is {found[:12]}..., not {published.sha256[:12]}...")
@@ -175,42 +173,6 @@ def new_file(target: Path) -> Iterator[Path]:
     finally:
         if making is not None:
             making.unlink(missing_ok=True)
-
-
-def download(name: str, published: Published, target: Path) -> None:
-    """Write what is at the address to `target`: as many bytes as are announced, and not many more than there should be."""
-    request = urllib.request.Request(published.address, headers={"User-Agent": "elegan"})
-    limit = 2 * published.size + _BLOCK
-    with target.open("wb") as file:
-        with network(name, published):
-            response = urllib.request.urlopen(request, timeout=_SECONDS)
-        with response:
-            announced = response.headers.get("Content-Length")
-            for block in blocks(name, published, response):
-                if file.tell() + len(block) > limit:
-                    raise DataError(failure(name, published, f"more than {limit} bytes came"))
-                file.write(block)
-        if announced is not None and int(announced) != file.tell():
-            raise DataError(failure(name, published, f"the connection broke off after {file.tell()} of {announced} bytes"))
-
-
-def blocks(name: str, published: Published, response: IO[bytes]) -> Iterator[bytes]:
-    while True:
-        with network(name, published):
-            block = response.read(_BLOCK)
-        if not block:
-            return
-        yield block
-
-
-@contextmanager
-def network(name: str, published: Published) -> Iterator[None]:
-    """DataError where the network fails; what the disk raises is not taken for it."""
-    try:
-        yield
-    except (OSError, http.client.HTTPException) as error:
-        cause = error.reason if type(error) is urllib.error.URLError else error
-        raise DataError(failure(name, published, f"{cause}" or type(cause).__name__)) from error
 
 
 def failure(name: str, published: Published, reason: str) -> str:
