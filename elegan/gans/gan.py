@@ -30,5 +30,11 @@ def recipe(
 
 
 PRESETS = {
-    "tiny": Preset({"steps": 8000}, sides=(8, 15), command="elegan train digits --model gan"),
+    "tiny": Preset(
+        {"steps": 8000},
+        sides=(8, 15),
+        command="elegan train digits --model gan",
+        cost="33 s on one CPU core",
+        score="smallest class 7.0%, coverage 58% (three seeds; docs/results.md)",
+    ),
 }
