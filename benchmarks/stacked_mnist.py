@@ -34,7 +34,7 @@ RATES = ("--lr", "1e-3", "--discriminator-lr", "1e-3", "--beta1", "0", "--beta2"
 ARMS = {
     "real": (),
     "relativistic": (*NETWORKS, *RELATIVISTIC, *RATES, "--steps", "10000"),
-    "dcgan": (*NETWORKS, "--steps", "30000"),
+    "dcgan": (*NETWORKS, "--steps", "20000"),
 }
 """real: stacks of test digits, as a perfect sampler would make them. dcgan: the published settings, for as long."""
 

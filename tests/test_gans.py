@@ -36,7 +36,7 @@ SPECS = {
     "unlabelled": Spec(3, 21, 37),
     "attributes": Spec(4, 8, 9, attributes=ATTRIBUTES),
 }
-SMALL = {"width": 8, "discriminator_width": 8, "hidden": 16, "latent": 8}
+SMALL = {"width": 8, "discriminator_width": 8, "latent": 8}
 
 every_variant = pytest.mark.parametrize("name", NAMES)
 every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from elegan.game import Preset, Recipe, Spec
-from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
-from elegan.rules.options import Game, Learning
-from elegan.rules.two_player import TwoPlayer
+from elegan.rules.options import Game, Learning, Networks, image_recipe
 
 
 def recipe(
     spec: Spec,
     *,
-    latent: Annotated[int, "numbers of noise that a sample is made from"] = 100,
-    hidden: Annotated[int, "units between noise and pixels"] = 256,
+    networks: Networks = Networks("mlp", width=256, discriminator_width=256, discriminator_norm="none"),
     game: Game = Game(),
     learning: Learning = Learning(batch=128, steps=40_000),
 ) -> Recipe:
-    """Fully connected networks: noise -> hidden -> pixels, and back to one logit. Labels are not used."""
-
-    def build() -> TwoPlayer:
-        generator = MLPGenerator(latent, [hidden], spec.shape)
-        discriminator = MLPDiscriminator([hidden], spec.shape)
-        return game.play(spec.unconditional(), generator, discriminator, latent)
-
-    game.check()
-    return learning.recipe(build, idle=game.idle())
+    """Fully connected networks: noise -> hidden units -> pixels, and back to one logit. Labels are not used."""
+    return image_recipe(spec, networks, game, learning)
 
 
 PRESETS = {

@@ -17,6 +17,7 @@ from elegan.losses.penalties import PenaltyName
 from elegan.networks.conditions import Conditions, DiscriminatorCondition, GeneratorCondition
 from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from elegan.networks.layers import Norm
+from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
 from elegan.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from elegan.optimizers import SGD, Adam, Optimizer, RMSprop, ScheduleName, check_rates, check_shares
 from elegan.rules.noise import NoiseName
@@ -25,6 +26,7 @@ from elegan.rules.two_player import Remedies, TwoPlayer
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
     "dcgan": (DCGANGenerator, DCGANDiscriminator),
     "resnet": (ResNetGenerator, ResNetDiscriminator),
+    "mlp": (MLPGenerator, MLPDiscriminator),
 }
 
 
@@ -32,11 +34,26 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] =
 class Networks:
     """Which networks play."""
 
-    network: Annotated[Literal["dcgan", "resnet"], "strided convolutions, or residual blocks"] = "dcgan"
+    network: Annotated[Literal["dcgan", "resnet", "mlp"], "strided convolutions, residual blocks, or fully connected layers"] = "dcgan"
     latent: Annotated[int, "numbers of noise that a sample is made from"] = 100
-    width: Annotated[int, "the generator's channels on its largest map (dcgan), or at 32x32 (resnet)"] = 64
+    width: Annotated[int, "the generator's channels on its largest map (dcgan) or at 32x32 (resnet), or units of a layer (mlp)"] = 64
     discriminator_width: Annotated[int, "the same of the discriminator"] = 64
+    depth: Annotated[int, "hidden layers (mlp)"] = 1
     discriminator_norm: Annotated[Norm, "how the discriminator's layers are normalised"] = "batch"
+
+    def idle(self) -> dict[str, str]:
+        """Options that make no difference beside the others, and why."""
+        return {} if self.network == "mlp" else {"depth": f"--network {self.network} has as many layers as the images' size asks for"}
+
+    def generator(self, spec: Spec, conditions: Conditions, told: GeneratorCondition) -> nn.Module:
+        own = {"depth": self.depth} if self.network == "mlp" else {}
+        make = NETWORKS[self.network][0]
+        return make(spec.shape, latent=self.latent, width=self.width, conditions=conditions, told=told, **own)
+
+    def discriminator(self, spec: Spec, conditions: Conditions, told: DiscriminatorCondition) -> nn.Module:
+        own = {"depth": self.depth} if self.network == "mlp" else {}
+        make, norm = NETWORKS[self.network][1], self.discriminator_norm
+        return make(spec.shape, width=self.discriminator_width, norm=norm, conditions=conditions, told=told, **own)
 
 
 @dataclass(frozen=True)
@@ -137,25 +154,22 @@ def image_recipe(spec: Spec, networks: Networks, game: Game, learning: Learning,
     spec = spec if telling else spec.unconditional()
     conditions = Conditions(spec.num_classes, len(spec.attributes))
     told = (telling or Telling()) if conditions else Telling()
-    make_generator, make_discriminator = NETWORKS[networks.network]
 
     def build() -> TwoPlayer:
-        told_generator, told_discriminator = told.generator_condition, told.discriminator_condition
-        generator = make_generator(spec.shape, latent=networks.latent, width=networks.width, conditions=conditions, told=told_generator)
-        width, norm = networks.discriminator_width, networks.discriminator_norm
-        discriminator = make_discriminator(spec.shape, width=width, norm=norm, conditions=conditions, told=told_discriminator)
+        generator = networks.generator(spec, conditions, told.generator_condition)
+        discriminator = networks.discriminator(spec, conditions, told.discriminator_condition)
         return game.play(spec, generator, discriminator, networks.latent, told.auxiliary_weight)
 
     check(networks, game)
-    idle = {**game.idle(), **(telling.idle(conditions) if telling else {})}
+    idle = {**networks.idle(), **game.idle(), **(telling.idle(conditions) if telling else {})}
     return learning.recipe(build, conditional=telling is not None, idle=idle)
 
 
 def check(networks: Networks, game: Game) -> None:
     """OptionError for what would only fail, or silently differ from what is meant, when training."""
     game.check()
-    if networks.network == "resnet" and networks.discriminator_norm == "batch":
-        raise OptionError("--network resnet has no discriminator with batch norm. Use --discriminator-norm spectral or none.")
+    if networks.network in ("resnet", "mlp") and networks.discriminator_norm == "batch":
+        raise OptionError(f"--network {networks.network} has no discriminator with batch norm. Use --discriminator-norm spectral or none.")
     if "gradient_penalty" in game.penalty and networks.discriminator_norm == "batch":
         raise OptionError(
             f"--penalty {game.penalty} is on each sample's own gradient, which a discriminator with batch norm does not have. "

@@ -48,8 +48,8 @@ def make_gan() -> Callable[..., TwoPlayer]:
         torch.manual_seed(0)
         chosen = objective("non_saturating")
         chosen = dataclasses.replace(chosen, discriminator=discriminator or chosen.discriminator, generator=generator or chosen.generator)
-        network = NormedGenerator() if normed else MLPGenerator(3, [5], SPEC.shape)
-        gan = TwoPlayer(SPEC, network, MLPDiscriminator([5], SPEC.shape), chosen, latent=3, **options)
+        network = NormedGenerator() if normed else MLPGenerator(SPEC.shape, latent=3, width=5)
+        gan = TwoPlayer(SPEC, network, MLPDiscriminator(SPEC.shape, width=5), chosen, latent=3, **options)
         prepare_networks(gan)
         return gan
 

@@ -44,7 +44,7 @@ GAMES: dict[str, dict[str, Any]] = {
     "wgan_gp in micro-batches": {**CONVOLUTIONS, "model": "wgan_gp", "accumulate": 2, "lr": 1e-3, "discriminator_lr": 1e-3},
     "r1": {**CONVOLUTIONS, "model": "cgan", "penalty": "r1", "lr": 1e-3, "discriminator_lr": 1e-3},
     "r1 lazy, in micro-batches": {**CONVOLUTIONS, "model": "cgan", "penalty": "r1", "penalty_interval": 4, "accumulate": 2, "clip": 0.5},
-    "extragradient": {**SMALL, "model": "gan", "hidden": 16, "update": "extragradient", "augment": "translation+cutout"},
+    "extragradient": {**SMALL, "model": "gan", "update": "extragradient", "augment": "translation+cutout"},
 }
 """Games in which each sample's loss stands alone; batch norm is taken out of the generators."""
 
@@ -330,7 +330,7 @@ def test_processes_count_from_one() -> None:
 
 # whole trainings
 
-TRAINING = ["--model", "gan", "--hidden", "16", "--batch", "16", "--precision", "fp32", "--save-every", "10"]
+TRAINING = ["--model", "gan", "--width", "16", "--batch", "16", "--precision", "fp32", "--save-every", "10"]
 
 
 @pytest.fixture

@@ -116,9 +116,9 @@ def test_the_generator_moves_every_kth_round(k: int, accumulate: int, make_turns
 def test_the_first_update_is_adams(make_turns: MakeTurns, batches: Batches) -> None:
     """Adam's first step is the learning rate times the gradient's sign, wherever the gradient is far above eps."""
     turns = make_turns()
-    before = turns.gan.discriminator.body[0].weight.detach().clone()
+    before = turns.gan.discriminator.blocks[1].weight.detach().clone()
     turns.round(batches(0), 0)
-    change = turns.gan.discriminator.body[0].weight.detach() - before
+    change = turns.gan.discriminator.blocks[1].weight.detach() - before
     torch.testing.assert_close(change.abs(), torch.full_like(change, 1e-2), rtol=1e-3, atol=0)
 
 
@@ -251,9 +251,9 @@ def test_networks_with_spectral_norm_play(accumulate: int, batches: Batches) -> 
     """In both players, as in SAGAN: the generator's estimates advance between a shared batch's forward and its backward."""
     torch.manual_seed(0)
     spec = Spec(1, 2, 2)
-    generator, discriminator = MLPGenerator(3, [5], spec.shape), MLPDiscriminator([5], spec.shape)
+    generator, discriminator = MLPGenerator(spec.shape, latent=3, width=5), MLPDiscriminator(spec.shape, width=5)
     for network in (generator, discriminator):
-        for layer in [layer for layer in network.body if isinstance(layer, nn.Linear)]:
+        for layer in [layer for layer in network.modules() if isinstance(layer, nn.Linear)]:
             spectral_norm(layer)
     gan = TwoPlayer(spec, generator, discriminator, objective("non_saturating"), latent=3)
     prepare_networks(gan)
@@ -265,11 +265,13 @@ def test_networks_with_spectral_norm_play(accumulate: int, batches: Batches) -> 
 def test_spectral_estimates_advance_once_for_each_update_of_their_owner(batches: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     spec, advanced = Spec(1, 2, 2), []
-    discriminator = MLPDiscriminator([5], spec.shape)
-    spectral_norm(discriminator.body[0])
-    norm = discriminator.body[0].parametrizations.weight[0]
+    discriminator = MLPDiscriminator(spec.shape, width=5)
+    spectral_norm(discriminator.blocks[1])
+    norm = discriminator.blocks[1].parametrizations.weight[0]
     monkeypatch.setattr(norm, "_iterate", lambda matrix: advanced.append(matrix))
-    gan = TwoPlayer(spec, MLPGenerator(3, [5], spec.shape), discriminator, objective("non_saturating"), latent=3, discriminator_steps=2)
+    gan = TwoPlayer(
+        spec, MLPGenerator(spec.shape, latent=3, width=5), discriminator, objective("non_saturating"), latent=3, discriminator_steps=2
+    )
     prepare_networks(gan)
     turns = Turns(gan, dict.fromkeys(gan.players, Adam()), Settings(accumulate=2))
     for step in range(4):

@@ -73,12 +73,39 @@ def test_dcgan_makes_and_judges_every_size(size: tuple[int, int], channels: int,
 def test_fully_connected_networks_make_and_judge_every_size(size: tuple[int, int], channels: int) -> None:
     torch.manual_seed(0)
     shape = (channels, *size)
-    images = MLPGenerator(5, [7, 6], shape)(noise(2, 5))
+    images = MLPGenerator(shape, latent=5, width=6, depth=2)(noise(2, 5))
     assert images.shape == (2, *shape)
     assert 0 < images.abs().max() <= 1
-    logits = MLPDiscriminator([6, 7], shape)(images)
+    logits = MLPDiscriminator(shape, width=6, depth=2)(images)
     assert logits.shape == (2,)
     assert logits.isfinite().all()
+
+
+def test_the_classic_networks_are_those_of_the_published_results() -> None:
+    torch.manual_seed(0)
+    generator, discriminator = MLPGenerator((1, 8, 8), latent=8, width=16), MLPDiscriminator((1, 8, 8), width=16)
+    images = generator(torch.linspace(-2, 2, 16).view(2, 8))
+    assert float(images.detach().abs().sum()) == pytest.approx(30.307762, rel=1e-5)
+    assert discriminator(images).tolist() == pytest.approx([-0.0898391, -0.1746606], rel=1e-4)
+
+
+def test_points_are_not_bounded() -> None:
+    torch.manual_seed(0)
+    generator = MLPGenerator((2, 1, 1), latent=4, width=8, depth=3, bounded=False)
+    assert generator(1000 * noise(50, 4)).abs().max() > 1
+    assert MLPDiscriminator((2, 1, 1), width=8, depth=3, norm="spectral")(torch.randn(5, 2, 1, 1)).shape == (5,)
+
+
+@pytest.mark.parametrize("told", ["concatenate", "projection", "auxiliary"])
+def test_fully_connected_networks_are_told_the_class(told: Literal["concatenate", "projection", "auxiliary"]) -> None:
+    torch.manual_seed(0)
+    shape, conditions = (1, 8, 8), Conditions(classes=3)
+    generator = MLPGenerator(shape, latent=5, width=6, conditions=conditions)
+    made = generator(noise(1, 5).repeat(3, 1), torch.arange(3))
+    assert not torch.allclose(made[0], made[1], atol=1e-6)
+    judged = MLPDiscriminator(shape, width=6, conditions=conditions, told=told)(made[:1].repeat(3, 1, 1, 1), torch.arange(3))
+    assert judged.shape == ((3, 4) if told == "auxiliary" else (3,))
+    assert told == "auxiliary" or not torch.allclose(judged[0], judged[1], atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["batch", "none"])
@@ -101,7 +128,7 @@ def test_without_classes_a_condition_is_not_looked_at(network: str) -> None:
     pair = (
         (DCGANGenerator(shape, latent=5, width=2), DCGANDiscriminator(shape, width=2))
         if network == "dcgan"
-        else (MLPGenerator(5, [4], shape), MLPDiscriminator([4], shape))
+        else (MLPGenerator(shape, latent=5, width=4), MLPDiscriminator(shape, width=4))
     )
     images = pair[0](noise(2, 5), None)
     assert torch.equal(images, pair[0](noise(2, 5), torch.tensor([0, 1])))

@@ -208,12 +208,13 @@ def test_options_reach_the_game() -> None:
 
 
 def test_options_that_make_no_difference_are_named() -> None:
-    assert small(Game()).idle.keys() == {"penalty_weight", "penalty_interval", "auxiliary_weight"}
-    assert small(Game(penalty="r1"), network="dcgan").idle.keys() == {"auxiliary_weight"}
+    assert small(Game()).idle.keys() == {"depth", "penalty_weight", "penalty_interval", "auxiliary_weight"}
+    assert small(Game(penalty="r1"), network="dcgan").idle.keys() == {"depth", "auxiliary_weight"}
+    assert small(Game(penalty="r1"), network="mlp", discriminator_norm="none").idle.keys() == {"auxiliary_weight"}
     spec, networks = Spec(1, 8, 8), Networks(width=4, discriminator_width=4)
     unlabelled = image_recipe(spec, networks, Game(penalty="r1"), Learning(optimizer="sgd"), Telling())
-    assert unlabelled.idle.keys() == {"beta2", "generator_condition", "discriminator_condition", "auxiliary_weight"}
+    assert unlabelled.idle.keys() == {"depth", "beta2", "generator_condition", "discriminator_condition", "auxiliary_weight"}
     guessing = image_recipe(
         Spec(1, 8, 8, ("a", "b")), networks, Game(penalty="r1"), Learning(), Telling(discriminator_condition="auxiliary")
     )
-    assert guessing.idle == {}
+    assert guessing.idle.keys() == {"depth"}
