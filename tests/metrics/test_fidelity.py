@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import elegan.metrics.fidelity as module
 import elegan.metrics.neighbours as neighbours
 from elegan.errors import DataError
 from elegan.metrics.fidelity import Fidelity, density_coverage, expected_coverage, fidelity, precision_recall
@@ -65,7 +66,14 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize(("k", "density_k"), [(3, 5), (1, 2)])
-def test_all_four_are_those_of_the_definitions(monkeypatch: pytest.MonkeyPatch, name: str, k: int, density_k: int) -> None:
+@pytest.mark.parametrize(("bfloat16", "few"), [(False, 0.0), (True, 0.0), (True, 3.0)])
+def test_all_four_are_those_of_the_definitions(
+    monkeypatch: pytest.MonkeyPatch, name: str, k: int, density_k: int, bfloat16: bool, few: float
+) -> None:
+    """Also where bfloat16 leaves open which pairs balls hold, be they taken one by one or again in float32."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bfloat16, raising=False)
+    monkeypatch.setattr(neighbours, "WIDE", 1)
+    monkeypatch.setattr(module, "FEW", few)
     real, generated = CASES[name]
     expected = by_definition(real, generated, k, density_k)
     for block in (1024, 13):
