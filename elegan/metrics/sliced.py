@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elegan.divergences.line import check_order, random_directions, sliced_costs
 from elegan.errors import DataError, OptionError
 from elegan.metrics.pairs import check_pixels, filtered
 from elegan.pictures import Pixels
@@ -17,8 +18,8 @@ PATCH, PATCHES, DIRECTIONS = 7, 128, 4 * 128
 SMALLEST = 16
 """The side of the coarsest level, at least."""
 
-PART, PROJECTIONS = 2**20, 2**23
-"""Values that are filtered, and projections that are sorted, at one time."""
+PART = 2**20
+"""Values that are filtered at one time."""
 
 BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
@@ -36,38 +37,8 @@ def sliced_wasserstein(one: Tensor, other: Tensor, directions: Tensor, order: fl
     if one.shape[1] != other.shape[1]:
         raise DataError(f"features have one dimension, got {one.shape[1]} and {other.shape[1]}; take one extractor for both.")
     check_directions(directions, one.shape[1])
-    if not 1 <= order < float("inf"):
-        raise OptionError(f"order: got {order}; it is a finite number from 1 on.")
-    total, step = 0.0, max(1, PROJECTIONS // (len(one) + len(other)))
-    for i in range(0, len(directions), step):
-        along = directions[i : i + step]
-        total += float(quantile_costs(projections(one, along), projections(other, along), order).sum())
-    return float((total / len(directions)) ** (1 / order))
-
-
-def random_directions(count: int, dimension: int, seed: int | tuple[int, ...]) -> Tensor:
-    """float64 (count, dimension): evenly from the sphere, each row of length 1."""
-    drawn = torch.from_numpy(np.random.default_rng(seed).standard_normal((count, dimension)))
-    return F.normalize(drawn, dim=1)
-
-
-def projections(features: Tensor, directions: Tensor) -> Tensor:
-    """(n, d) and (k, d) -> (k, n), each row in ascending order."""
-    dtype = torch.promote_types(features.dtype, torch.float32)
-    rows = directions.to(dtype) @ features.to(dtype).T
-    return torch.from_numpy(np.sort(rows.numpy(), axis=1))  # several times as fast as Tensor.sort, which finds indices too
-
-
-def quantile_costs(a: Tensor, b: Tensor, order: float) -> Tensor:
-    """(k,): the integral over (0, 1) of |difference of quantile functions|^order, for sorted rows (k, n) and (k, m)."""
-    n, m = a.shape[1], b.shape[1]
-    if n == m:
-        return (a - b).double().abs().pow(order).mean(1)
-    # The steps end at multiples of 1/n and of 1/m: counted in 1/(n m), all are whole numbers.
-    ends = torch.unique(torch.cat([torch.arange(1, n + 1) * m, torch.arange(1, m + 1) * n]))
-    widths = ends.diff(prepend=ends.new_zeros(1)).double() / (n * m)
-    costs: Tensor = (a[:, (ends - 1) // m] - b[:, (ends - 1) // n]).double().abs().pow(order) @ widths
-    return costs
+    check_order(order)
+    return float(sliced_costs(one, other, directions, order).mean() ** (1 / order))
 
 
 @dataclass(frozen=True)

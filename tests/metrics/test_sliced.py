@@ -9,6 +9,8 @@ from scipy.ndimage import convolve  # type: ignore[import-untyped]
 from scipy.stats import wasserstein_distance  # type: ignore[import-untyped]
 from torch import Tensor
 
+from elegan.divergences import line
+from elegan.divergences.line import random_directions
 from elegan.errors import DataError, OptionError
 from elegan.metrics import sliced
 from elegan.metrics.sliced import (
@@ -18,7 +20,6 @@ from elegan.metrics.sliced import (
     level_patches,
     level_sizes,
     pyramid_sliced_wasserstein,
-    random_directions,
     sliced_wasserstein,
     standardised,
 )
@@ -92,7 +93,7 @@ def test_identical_sets_are_at_distance_0() -> None:
 def test_few_directions_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other, directions = normal(0, 5, 3), normal(1, 8, 3), random_directions(7, 3, 0)
     whole = sliced_wasserstein(one, other, directions)
-    monkeypatch.setattr(sliced, "PROJECTIONS", 2 * (5 + 8))
+    monkeypatch.setattr(line, "PROJECTIONS", 2 * (5 + 8))
     assert sliced_wasserstein(one, other, directions) == pytest.approx(whole, rel=1e-14)
 
 
