@@ -33,11 +33,25 @@ class Attribute:
     examples: tuple[float, ...]
 
 
+FRAME = 2.5
+"""A picture of points reaches so many scales to both sides."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A coordinate of points: networks see (value - centre) / scale."""
+
+    name: str
+    centre: float
+    scale: float
+
+
 @dataclass(frozen=True)
 class Spec:
     """What one sample is: an image of shape (channels, height, width) in [-1, 1], and what may be asked of it.
 
-    That is one of `classes`, by their names, or a value of each of `attributes`, or nothing; never both.
+    That is one of `classes`, by their names, or a value of each of `attributes`, or nothing; never both. Or it is a point,
+    with a channel for each of `axes`, height and width 1, around 0 with a scale of about 1, and no bounds.
     """
 
     channels: int
@@ -45,10 +59,30 @@ class Spec:
     width: int
     classes: tuple[str, ...] = ()
     attributes: tuple[Attribute, ...] = ()
+    axes: tuple[Axis, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return self.channels, self.height, self.width
+
+    @property
+    def is_point(self) -> bool:
+        return bool(self.axes)
+
+    @property
+    def frame(self) -> list[tuple[float, float]]:
+        """For each axis the values between which a picture of points is drawn."""
+        return [(axis.centre - FRAME * axis.scale, axis.centre + FRAME * axis.scale) for axis in self.axes]
+
+    def points_of(self, samples: Tensor) -> Tensor:
+        """What networks make, (n, d, 1, 1), as points of the data, (n, d) float32."""
+        points = samples.flatten(1).float()
+        return points * points.new_tensor([axis.scale for axis in self.axes]) + points.new_tensor([axis.centre for axis in self.axes])
+
+    def seen(self, points: Tensor) -> Tensor:
+        """Points of the data (n, d) as networks see them: (n, d, 1, 1) float32."""
+        centred = points - points.new_tensor([axis.centre for axis in self.axes])
+        return (centred / points.new_tensor([axis.scale for axis in self.axes])).float()[:, :, None, None]
 
     @property
     def num_classes(self) -> int:
@@ -146,7 +180,7 @@ class GAN(nn.Module):
         raise NotImplementedError
 
     def sample(self, random: Randomness, condition: Tensor | None) -> Tensor:
-        """One sample (n, c, h, w) in [-1, 1] for each row of `random`; `condition` as in a Batch."""
+        """One sample (n, c, h, w), an image's in [-1, 1], for each row of `random`; `condition` as in a Batch."""
         raise NotImplementedError
 
     def settle(self, player: str) -> None:
@@ -180,7 +214,7 @@ class Recipe:
 class Preset:
     """Options of a recipe that are known to work, with the command, what it cost and what it reached.
 
-    It is taken without being asked for where the image's shorter side is within `sides`, if they are given.
+    It is taken without being asked for where the image's shorter side is within `sides`, if they are given; a point's is 1.
     """
 
     options: Mapping[str, object]

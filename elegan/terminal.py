@@ -74,7 +74,7 @@ def show_sample(function: Function, arguments: dict[str, Any]) -> None:
 
 def show_evaluation(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
     with Bar(quiet=json) as bar:
-        found = function(**arguments, listener=bar.listener("measuring"))
+        found = function(**arguments, listener=bar.listener())
     if json:
         print(json_module.dumps(found.as_dict(), indent=2))
     else:
@@ -139,11 +139,14 @@ class Bar:
         if self.bar is not None:
             self.bar.stop()
 
-    def listener(self, doing: str = "preparing images") -> Listener:
-        """doing: what it is called that goes from 0 to a total."""
+    def listener(self) -> Listener:
         from elegan.engine.loop import Listener
 
-        return Listener(self.progress, self.message, lambda done, total: self.draw(doing, done, total, ""))
+        return Listener(self.progress, self.message, self.counting("preparing images"), self.counting("measuring"))
+
+    def counting(self, what: str) -> Callable[[int, int], None]:
+        """Shows how much of a total is done, by this name."""
+        return lambda done, total: self.draw(what, done, total, "")
 
     def message(self, text: str) -> None:
         if self.bar is not None:

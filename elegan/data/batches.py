@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elegan.data.points import PointData
 from elegan.data.preparation import ImageData
+from elegan.data.source import Rows
 from elegan.game import Batch
 from elegan.randomness import BatchRandomness, key
 
@@ -22,7 +24,7 @@ class Batches:
     """
 
     def __init__(
-        self, data: ImageData, *, batch: int, seed: int, mirror: bool = False, part: range | None = None, device: torch.device
+        self, data: ImageData | PointData, *, batch: int, seed: int, mirror: bool = False, part: range | None = None, device: torch.device
     ) -> None:
         self.data = data
         self.batch = batch
@@ -33,7 +35,7 @@ class Batches:
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def at(self, step: int) -> Batch:
-        """The n samples of `step` that are this part's: real (n, c, h, w) float32 in [-1, 1], channels last, and condition.
+        """The n samples of `step` that are this part's: real (n, c, h, w) float32, images in [-1, 1] and channels last; condition.
 
         condition: class numbers (n,) int64, scaled attributes (n, k) float32, or None.
         """
@@ -41,26 +43,25 @@ class Batches:
         random = BatchRandomness(self.seed, step, self.part.start, self.part.stop, self.batch, self.device)
         return Batch(self._real(rows, random), self._condition(rows), random)
 
-    def rows(self, step: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def rows(self, step: int) -> Rows:
         """The numbers of the images of `step`, (batch,), those of other parts too."""
         positions = np.arange(step * self.batch, (step + 1) * self.batch)
         epochs, places = np.divmod(positions, len(self.data))
         parts = [self._order(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
         return np.concatenate(parts)
 
-    def _permutation(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _permutation(self, epoch: int) -> Rows:
         return np.random.Generator(np.random.PCG64(key(self.seed, "order", epoch))).permutation(len(self.data))
 
-    def _condition(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tensor | None:
+    def _condition(self, rows: Rows) -> Tensor | None:
         if self.data.labels is not None:
             return torch.from_numpy(self.data.labels[rows]).to(self.device)
         if self.data.values is not None:
             return self.data.spec.scaled(torch.from_numpy(self.data.values[rows])).to(self.device)
         return None
 
-    def _real(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]], random: BatchRandomness) -> Tensor:
-        # A quarter of the bytes travel to the device: it is there that they become floats.
-        pixels = torch.from_numpy(np.ascontiguousarray(self.data.images[rows])).to(self.device)
+    def _real(self, rows: Rows, random: BatchRandomness) -> Tensor:
+        real = self.data.real(rows, self.device)
         if self.mirror:
-            pixels = torch.where(random.uniform("data/mirror", 1, 1, 1) < 0.5, pixels.flip(2), pixels)
-        return pixels.to(torch.float32).div_(127.5).sub_(1.0).permute(0, 3, 1, 2)
+            real = torch.where(random.uniform("data/mirror", 1, 1, 1) < 0.5, real.flip(3), real)
+        return real

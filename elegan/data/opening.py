@@ -12,6 +12,7 @@ from elegan.data.downloads import DOWNLOADS, Announce, downloaded
 from elegan.data.files import FolderSource, ZipSource
 from elegan.data.hub import NAME, PREFIX, HubSource
 from elegan.data.parquet import parquet_of, saved_of
+from elegan.data.points import POINTS
 from elegan.data.source import Source, check_split
 from elegan.errors import DataError, nearest
 
@@ -55,6 +56,8 @@ def open_data(
             source.notes.append(f"Read from {path.resolve()}, because it is here: the data set of that name was not downloaded.")
     elif where in DOWNLOADS:
         source = downloaded(where, split, download=download, announce=announce or _ignore)
+    elif where in POINTS:
+        raise DataError(f"{where} holds points, not images: `elegan train {where}` learns them. Give images.")
     else:
         raise DataError(_missing(where, path))
     choose(source, labels, names)
@@ -86,7 +89,7 @@ def _open_path(path: Path, where: str, split: str) -> Source:
 
 def _missing(where: str, path: Path) -> str:
     """What to say when nothing is at `path`: the nearest neighbour's name, else the nearest known one, or the hub."""
-    known = [*BUILT_IN, *DOWNLOADS]
+    known = [*BUILT_IN, *DOWNLOADS, *POINTS]
     expected = f"expected a folder, a .zip, a .parquet file or a name ({', '.join(known)})"
     if not path.parent.is_dir():
         hub = f", or write {PREFIX}{where} for the data set of that name on Hugging Face's hub" if NAME.fullmatch(where) else ""

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from elegan.data.cache import IMAGES, LABELS, RECORD, VALUES, images_folder, new_entry
 from elegan.data.images import Unreadable, damage, decode, quiet
 from elegan.data.planning import Plan, Survey, Wanted, make_plan, survey
-from elegan.data.source import Labels, Pixels, Progress, Source, Values, digest
+from elegan.data.source import Labels, Pixels, Progress, Rows, Source, Values, digest
 from elegan.errors import DataError
 from elegan.game import Attribute, Spec
 from elegan.randomness import key
@@ -54,6 +56,12 @@ class ImageData:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def real(self, rows: Rows, device: torch.device) -> Tensor:
+        """These images as networks see them: (n, c, h, w) float32 in [-1, 1], channels last."""
+        # A quarter of the bytes travel to the device: it is there that they become floats.
+        pixels = torch.from_numpy(np.ascontiguousarray(self.images[rows])).to(device)
+        return pixels.to(torch.float32).div_(127.5).sub_(1.0).permute(0, 3, 1, 2)
 
 
 def prepare(

@@ -16,6 +16,7 @@ from elegan.errors import DataError, nearest
 
 Labels = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 """Is told what is done, and of how much; 0 where that is not known."""

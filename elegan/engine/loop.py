@@ -21,13 +21,14 @@ from elegan.engine.run import Run
 from elegan.engine.turns import Turns
 from elegan.errors import NotFiniteError, RunError
 from elegan.game import GAN, Batch
-from elegan.pictures import grid, grid_columns, png, to_pixels
+from elegan.pictures import grid, grid_columns, png, scatter, to_pixels
 from elegan.randomness import BatchRandomness, SeedRandomness, key, layer_randomness
 
 LOG_EVERY = 50
 TELL_EVERY = 1.0
 SAVE_SECONDS = 600.0
 STATISTICS_BATCHES = 16
+SHOWN_POINTS = 2500
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,15 @@ class Progress:
 
 @dataclass
 class Listener:
-    """What a caller can hear of a training; each part may be replaced by a function."""
+    """What a caller can hear of a training or an evaluation; each part may be replaced by a function.
+
+    preparing and measuring are told what is done and of how much: of images that are decoded, and of what judging takes.
+    """
 
     progress: Callable[[Progress], None] = lambda progress: None
     message: Callable[[str], None] = lambda text: None
     preparing: Callable[[int, int], None] = lambda done, total: None
+    measuring: Callable[[int, int], None] = lambda done, total: None
 
 
 @dataclass
@@ -236,14 +241,15 @@ class Training:
             yield Batch(batch.real, batch.condition, random)
 
     def save_grid(self) -> None:
-        """Seeds 0 to 63, and on to the end of the row; unselected. With up to 16 classes a column for each."""
-        columns = grid_columns(self.gan.spec.num_classes, 64)
-        seeds = tuple(range(-(-64 // columns) * columns))
+        """Seeds 0 to 63, and on to the end of the row; unselected. With up to 16 classes a column for each. Of points more."""
+        spec, columns = self.gan.spec, grid_columns(self.gan.spec.num_classes, 64)
+        seeds = tuple(range(SHOWN_POINTS if spec.is_point else -(-64 // columns) * columns))
         with sampling(self.sampler) as gan:
             conditions = gan.spec.conditions_of(seeds)
             conditions = None if conditions is None else conditions.to(self.turns.device)
             samples = gan.sample(SeedRandomness(seeds, self.turns.device), conditions)
-        picture = png(grid(to_pixels(samples), columns))
+        shown = scatter(spec.points_of(samples).cpu().numpy(), spec.frame) if spec.is_point else grid(to_pixels(samples), columns)
+        picture = png(shown)
         checkpoint.write_file(self.run.path / "samples" / f"{self.step:08d}.png", picture)
         checkpoint.write_file(self.run.path / "samples.png", picture)
 

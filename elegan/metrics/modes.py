@@ -6,13 +6,15 @@ are a sample too; what it reaches stands beside each number.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf, pi, sqrt
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from elegan.divergences.discrete import jensen_shannon, kl
+from elegan.divergences.mixtures import GaussianMixture, grid, ring
 from elegan.errors import DataError, OptionError, nearest
 
 Classes = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -60,7 +62,7 @@ def labelled_coverage(found: Classes, num_classes: int, reference: Values | None
         n=n,
         modes=int((counts[present] > 0).sum()),
         total=int(present.sum()),
-        kl=divergence(counts / n, shares),
+        kl=of_shares(kl, counts / n, shares),
         smallest=float(counts[present].min() / n),
         p_value=chi_square(counts, shares),
         expected_modes=float((1 - (1 - shares) ** n).sum()),
@@ -81,18 +83,8 @@ def stacked_modes(digits: Classes) -> Classes:
     return modes
 
 
-def divergence(p: Values, q: Values) -> float:
-    """KL(p || q) of shares (k,), in nats: the sum of p log(p / q); inf if p is positive where q is 0."""
-    positive = p > 0
-    if (q[positive] == 0).any():
-        return inf
-    return float((p[positive] * np.log(p[positive] / q[positive])).sum())
-
-
-def jensen_shannon(p: Values, q: Values) -> float:
-    """The Jensen-Shannon divergence of shares (k,), in nats: from 0 to log 2."""
-    middle = (p + q) / 2
-    return (divergence(p, middle) + divergence(q, middle)) / 2
+def of_shares(divergence: Callable[[Tensor, Tensor], float], p: Values, q: Values) -> float:
+    return divergence(torch.from_numpy(p), torch.from_numpy(q))
 
 
 def chi_square(counts: Classes, shares: Values) -> float:
@@ -154,69 +146,53 @@ class Quality:
         return f"{said}, n = {self.n:,}"
 
 
-@dataclass(frozen=True, eq=False)
-class Mixture:
-    """Equally frequent Gaussians of one standard deviation in all directions. means: (k, d) float64."""
-
-    means: Tensor
-    std: float
-
-    def sample(self, n: int, seed: int) -> Tensor:
-        """Points float32 (n, d); point i depends on the seed and on i alone."""
-        modes = torch.from_numpy(np.random.default_rng([seed, 0]).integers(len(self.means), size=n))
-        noise = torch.from_numpy(np.random.default_rng([seed, 1]).standard_normal((n, self.means.shape[1])))
-        return (self.means[modes] + self.std * noise).float()
-
-    @property
-    def ceiling(self) -> float:
-        """The share of the mixture's own points within 3 standard deviations of their mode: 1 - exp(-4.5) in the plane."""
-        return 1 - _upper_gamma(self.means.shape[1] / 2, HIGH_QUALITY**2 / 2)
-
-    def quality(self, points: Tensor) -> Quality:
-        """How points (n, d) fit. DataError if they are of another shape, none, or not finite."""
-        if points.dim() != 2 or points.shape[1] != self.means.shape[1] or len(points) == 0:
-            raise DataError(f"the mixture has points of the shape (n, {self.means.shape[1]}), n from 1, got {tuple(points.shape)}.")
-        if not points.isfinite().all():
-            raise DataError(f"{int((~points.isfinite().all(1)).sum())} of {len(points)} points are not finite: the generator has diverged.")
-        points = points.detach().double().cpu()
-        distances, modes = torch.cdist(points, self.means, compute_mode="donot_use_mm_for_euclid_dist").min(1)
-        good = distances < HIGH_QUALITY * self.std
-        points, modes, total = points[good], modes[good], len(self.means)
-        counts, equal = modes.bincount(minlength=total).numpy(), np.full(total, 1 / total)
-        return Quality(
-            n=len(good),
-            modes=int((counts > 0).sum()),
-            total=total,
-            high_quality=len(points) / len(good),
-            ceiling=self.ceiling,
-            kl=divergence(counts / len(points), equal) if len(points) else None,
-            jsd=jensen_shannon(counts / len(points), equal) if len(points) else None,
-            floor=(total - 1) / (2 * len(points)) if len(points) else None,
-            std_ratios=torch.stack([self._std_ratio(points[modes == mode]) for mode in range(total)]),
-        )
-
-    def _std_ratio(self, points: Tensor) -> Tensor:
-        """The standard deviation of points (n, d) of high quality, over that of the mixture's own such points."""
-        half = self.means.shape[1] / 2
-        cut = (1 - _upper_gamma(half + 1, HIGH_QUALITY**2 / 2)) / self.ceiling  # what is left of the variance within the limit
-        if len(points) < 2:
-            return torch.tensor(torch.nan, dtype=torch.float64)
-        return points.var(0).mean().sqrt() / (self.std * sqrt(cut))
+def quality(points: Tensor, mixture: GaussianMixture) -> Quality:
+    """How points (n, d) fit a mixture of equally frequent peaks. DataError if they are of another shape, none, or not finite."""
+    total, dimension = mixture.means.shape
+    if points.dim() != 2 or points.shape[1] != dimension or len(points) == 0:
+        raise DataError(f"the mixture has points of the shape (n, {dimension}), n from 1, got {tuple(points.shape)}.")
+    if not points.isfinite().all():
+        raise DataError(f"{int((~points.isfinite().all(1)).sum())} of {len(points)} points are not finite: the generator has diverged.")
+    white = whitened(points, mixture)
+    distances, modes = white.square().sum(2).min(0)
+    good = distances < HIGH_QUALITY**2
+    counts, equal, n = modes[good].bincount(minlength=total).numpy(), np.full(total, 1 / total), int(good.sum())
+    return Quality(
+        n=len(good),
+        modes=int((counts > 0).sum()),
+        total=total,
+        high_quality=n / len(good),
+        ceiling=ceiling(dimension),
+        kl=of_shares(kl, counts / n, equal) if n else None,
+        jsd=of_shares(jensen_shannon, counts / n, equal) if n else None,
+        floor=(total - 1) / (2 * n) if n else None,
+        std_ratios=torch.stack([std_ratio(white[mode, good & (modes == mode)]) for mode in range(total)]),
+    )
 
 
-def ring(modes: int = 8, radius: float = 1.0, std: float = 0.01) -> Mixture:
-    """Modes around a circle, at even angles from 0; none is there twice, as where both 0 and 2 pi are taken."""
-    angles = torch.arange(modes, dtype=torch.float64) * (2 * pi / modes)
-    return Mixture(radius * torch.stack([angles.cos(), angles.sin()], 1), std)
+def whitened(points: Tensor, mixture: GaussianMixture) -> Tensor:
+    """(k, n, d) float64: where points (n, d) are, seen from each peak and in its standard deviations."""
+    apart = points.detach().double().cpu() - mixture.means.unsqueeze(1)
+    white: Tensor = torch.linalg.solve_triangular(torch.linalg.cholesky(mixture.covariances), apart.mT, upper=False).mT
+    return white
 
 
-def grid(side: int = 5, spacing: float = 2.0, std: float = 0.05) -> Mixture:
-    """side x side modes around the origin."""
-    places = spacing * (torch.arange(side, dtype=torch.float64) - (side - 1) / 2)
-    return Mixture(torch.cartesian_prod(places, places), std)
+def ceiling(dimension: int) -> float:
+    """The share of a Gaussian's own points within 3 standard deviations: 1 - exp(-4.5) in the plane."""
+    return 1 - _upper_gamma(dimension / 2, HIGH_QUALITY**2 / 2)
 
 
-MIXTURES: dict[str, Mixture] = {
+def std_ratio(white: Tensor) -> Tensor:
+    """The standard deviation of a peak's points (n, d) of high quality, over that of the peak's own such points."""
+    if len(white) < 2:
+        return torch.tensor(torch.nan, dtype=torch.float64)
+    dimension = white.shape[1]
+    cut = (1 - _upper_gamma(dimension / 2 + 1, HIGH_QUALITY**2 / 2)) / ceiling(dimension)  # what is left of the variance within the limit
+    ratio: Tensor = (white.var(0).mean() / cut).sqrt()
+    return ratio
+
+
+MIXTURES: dict[str, GaussianMixture] = {
     "pacgan_ring": ring(),  # Lin et al., 2018
     "pacgan_grid": grid(),
     "unrolled_ring": ring(radius=2.0, std=0.02),  # Metz et al., 2017
@@ -226,7 +202,7 @@ MIXTURES: dict[str, Mixture] = {
 """Those of published comparisons. High quality and coverage do not depend on the scale."""
 
 
-def mixture(name: str) -> Mixture:
+def mixture(name: str) -> GaussianMixture:
     """The published mixture of this name; OptionError with the nearest name if there is none."""
     if name not in MIXTURES:
         raise OptionError(f"mixture: got {name!r}. {nearest(name, MIXTURES)}")

@@ -93,7 +93,12 @@ def ms_ssim(one: Pixels, other: Pixels, *, scales: int = 5) -> Tensor:
         terms[-1] = whole
         return torch.stack([term.clamp(min=0) ** weight for term, weight in zip(terms, weights, strict=True)]).prod(0)
 
-    return of_each_pair(product, one, other, "rgb", 0, (2 * RADIUS + 1) * 2 ** (scales - 1), scales)
+    return of_each_pair(product, one, other, "rgb", 0, smallest_side(scales), scales)
+
+
+def smallest_side(scales: int) -> int:
+    """Of images that so many scales of MS-SSIM take: the window fits into the coarsest."""
+    return (2 * RADIUS + 1) << (scales - 1)
 
 
 def peak_signal_to_noise(x: Tensor, y: Tensor) -> Tensor:

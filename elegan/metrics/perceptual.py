@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from elegan.errors import DataError, OptionError
 from elegan.metrics.diversity import Labels, classes, draw_pairs
+from elegan.metrics.extractors import to_tensor
+from elegan.metrics.fitting import Progress
 from elegan.metrics.pairs import Pixels, check_pixels
 from elegan.metrics.resizing import Resize, resized
 
@@ -184,7 +186,9 @@ def fits(side: int, net: Net) -> bool:
     return True
 
 
-def lpips_diversity(network: LPIPS, pixels: Pixels, labels: Labels, *, pairs: int = 100, seed: int = 0) -> dict[int, float]:
+def lpips_diversity(
+    network: LPIPS, pixels: Pixels, labels: Labels, *, pairs: int = 100, seed: int = 0, progress: Progress = lambda done, total: None
+) -> dict[int, float]:
     """The mean LPIPS of random pairs in each class of images uint8 (n, h, w, c), by class; higher is more diverse.
 
     BicycleGAN draws 19 pairs of outputs for each of 100 inputs, which are then the classes (Zhu et al., 2017, section 5.2). Pairs
@@ -194,12 +198,15 @@ def lpips_diversity(network: LPIPS, pixels: Pixels, labels: Labels, *, pairs: in
     check_pixels(pixels)
     if pairs < 1:
         raise OptionError(f"pairs: got {pairs}; a mean takes at least one.")
-    random, found = np.random.default_rng(seed), {}
-    for label, members in classes(labels, len(pixels), 2).items():
-        drawn = draw_pairs(len(members), pairs, random)
-        first, second = (torch.from_numpy(pixels[members[side]]).permute(0, 3, 1, 2) / 127.5 - 1 for side in drawn)
-        found[label] = network(first.to(network.shift), second.to(network.shift)).double().mean().item()
-    return found
+    random, groups = np.random.default_rng(seed), classes(labels, len(pixels), 2)
+    drawn = [members[np.array(draw_pairs(len(members), pairs, random))] for members in groups.values()]  # (2, m) each
+    sides, values = np.concatenate(drawn, axis=1), []
+    for start in range(0, sides.shape[1], PAIRS):
+        one, other = (to_tensor(pixels[side[start : start + PAIRS]]).to(network.shift) for side in sides)
+        values.append(network(one, other).cpu().double())
+        progress(min(start + PAIRS, sides.shape[1]), sides.shape[1])
+    by_class = torch.split(torch.cat(values), [both.shape[1] for both in drawn])
+    return {label: part.mean().item() for label, part in zip(groups, by_class, strict=True)}
 
 
 class VGG16(nn.Module):
@@ -237,7 +244,7 @@ Both points of a path have its number, and so the same condition and the same no
 """
 
 
-def path_length(
+def path_lengths(
     generate: Generate,
     distance: Callable[[Tensor, Tensor], Tensor],
     starts: Tensor,
@@ -246,14 +253,13 @@ def path_length(
     *,
     space: Literal["z", "w"] = "z",
     epsilon: float = 1e-4,
-) -> float:
-    """The perceptual path length (Karras et al., 2019, section 4.1): how fast images change along paths between latents.
+) -> Tensor:
+    """(n,) float64: how fast images change on each path between latents; `trimmed_mean` makes it the perceptual path length.
 
-    distance: of images in pairs, such as LPIPS with vgg. starts, ends: latents (n, ..., d) in z, where a path is an arc, or in w,
-    where it is straight. shares: (n,) in [0, 1], where on its path each pair of images lies `epsilon` apart; all 0 for the paths'
-    ends. It is the mean of distance / epsilon^2 between the 1st and the 99th percentile. Images above 256 pixels are averaged down.
-    Published values take NVIDIA's own VGG16. DataError for images that are not in float32 or float64, since eight bits or bfloat16
-    make most steps 0 and the rest huge, and for a NaN.
+    As in Karras et al. (2019, section 4.1): distance / epsilon^2. distance: of images in pairs, such as LPIPS with vgg. starts, ends:
+    latents (n, ..., d) in z, where a path is an arc, or in w, where it is straight. shares: (n,) in [0, 1], where on its path each pair
+    of images lies `epsilon` apart; all 0 for the paths' ends. Images above 256 pixels are averaged down. Published values take NVIDIA's
+    own VGG16. DataError for images that are not in float32 or float64, since eight bits or bfloat16 make most steps 0 and the rest huge.
     """
     if not len(starts) == len(ends) == len(shares) > 0:
         raise DataError(f"a path has a start, an end and a share of it, got {len(starts)}, {len(ends)} and {len(shares)}.")
@@ -261,12 +267,12 @@ def path_length(
     for numbers in torch.split(torch.arange(len(starts), device=starts.device), PAIRS):
         between = (starts[numbers], ends[numbers], shares[numbers].view(-1, *[1] * (starts.dim() - 1)))
         latents = torch.cat([walk(*between), walk(*between[:2], between[2] + epsilon)])
-        with torch.no_grad():
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             images = generate(latents, numbers.repeat(2))
         if images.dtype not in (torch.float32, torch.float64):
             raise DataError(f"a path length takes images in float32, got {images.dtype}; neither quantise nor autocast them.")
-        found.append(distance(*averaged_down(images, 256).chunk(2)).double().cpu() / epsilon**2)
-    return trimmed_mean(torch.cat(found))
+        found.append(distance(*averaged_down(images, 256).chunk(2)).cpu().double() / epsilon**2)
+    return torch.cat(found)
 
 
 def line(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
@@ -288,7 +294,7 @@ def averaged_down(images: Tensor, side: int) -> Tensor:
 
 
 def trimmed_mean(values: Tensor) -> float:
-    """The mean of those from the 1st to the 99th percentile, where these are values of the set."""
+    """The mean of those from the 1st to the 99th percentile, where these are values of the set. DataError for a NaN or infinity."""
     if not values.isfinite().all():
         raise DataError("a path length came out as NaN or infinite: the generator makes images that are no numbers.")
     low, high = torch.quantile(values, 0.01, interpolation="lower"), torch.quantile(values, 0.99, interpolation="higher")

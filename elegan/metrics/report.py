@@ -39,7 +39,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """protocol: how the numbers were made, as nested tables; what it does not share with another evaluation's, forbids comparing."""
+    """protocol: how the numbers were made, as nested tables; what it does not share with another evaluation's, forbids comparing.
+
+    pictures: files, by what they show.
+    """
 
     scores: tuple[Score, ...]
     findings: tuple[str, ...]
@@ -62,15 +65,6 @@ class Evaluation:
             "notes": list(self.notes),
             "pictures": dict(self.pictures),
         }
-
-    @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Evaluation:
-        """What `as_dict` gave; KeyError, TypeError or ValueError for anything else."""
-        scores = tuple(Score(**score) for score in content["scores"])
-        pictures = {str(name): str(path) for name, path in dict(content["pictures"]).items()}
-        if not isinstance(content["protocol"], dict):
-            raise TypeError("protocol is no table")
-        return cls(scores, tuple(map(str, content["findings"])), content["protocol"], tuple(map(str, content["notes"])), pictures)
 
     def lines(self) -> list[str]:
         width = max((len(score.name) for score in self.scores), default=0)

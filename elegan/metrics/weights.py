@@ -162,7 +162,8 @@ def new_file(target: Path) -> Iterator[Path]:
     making: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, path = tempfile.mkstemp(prefix=".making-", dir=target.parent)
+        # Its suffix lets what a killed download leaves be known as ours, and cleared with the cache.
+        handle, path = tempfile.mkstemp(prefix=".making-", suffix=target.suffix, dir=target.parent)
         os.close(handle)
         making = Path(path)
         yield making

@@ -46,7 +46,7 @@ class Networks:
         return {} if self.network == "mlp" else {"depth": f"--network {self.network} has as many layers as the images' size asks for"}
 
     def generator(self, spec: Spec, conditions: Conditions, told: GeneratorCondition) -> nn.Module:
-        own = {"depth": self.depth} if self.network == "mlp" else {}
+        own = {"depth": self.depth, "bounded": not spec.is_point} if self.network == "mlp" else {}
         make = NETWORKS[self.network][0]
         return make(spec.shape, latent=self.latent, width=self.width, conditions=conditions, told=told, **own)
 
@@ -160,14 +160,20 @@ def image_recipe(spec: Spec, networks: Networks, game: Game, learning: Learning,
         discriminator = networks.discriminator(spec, conditions, told.discriminator_condition)
         return game.play(spec, generator, discriminator, networks.latent, told.auxiliary_weight)
 
-    check(networks, game)
+    check(networks, game, spec)
     idle = {**networks.idle(), **game.idle(), **(telling.idle(conditions) if telling else {})}
     return learning.recipe(build, conditional=telling is not None, idle=idle)
 
 
-def check(networks: Networks, game: Game) -> None:
+def check(networks: Networks, game: Game, spec: Spec) -> None:
     """OptionError for what would only fail, or silently differ from what is meant, when training."""
     game.check()
+    if spec.is_point and networks.network != "mlp":
+        raise OptionError(
+            f"--network {networks.network} makes images, and the data are points. Use --network mlp --discriminator-norm none."
+        )
+    if spec.is_point and game.augment != "none":
+        raise OptionError(f"--augment {game.augment} changes images, and the data are points. Leave it out.")
     if networks.network in ("resnet", "mlp") and networks.discriminator_norm == "batch":
         raise OptionError(f"--network {networks.network} has no discriminator with batch norm. Use --discriminator-norm spectral or none.")
     if "gradient_penalty" in game.penalty and networks.discriminator_norm == "batch":

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +56,7 @@ def compare(
     split: str | None = None,
     features: FeaturesName = "auto",
     weights: str | None = None,
+    perceptual: str | None = None,
     count: int | None = None,
     seed: int = 0,
     best: bool = False,
@@ -79,7 +80,9 @@ def compare(
     features
         The network that judges, as for `evaluate`.
     weights
-        The file of Inception's published weights.
+        The published weights of that network, as for `evaluate`.
+    perceptual
+        A folder with the weights of VGG16 and of LPIPS, as for `evaluate`.
     count
         How many samples of each; without it 10,000, or all the images there are.
     seed
@@ -95,31 +98,46 @@ def compare(
     device
         cpu, cuda, mps; auto takes a GPU if there is one.
     download
-        Allow Inception's weights, or data, to be downloaded.
+        Allow published weights, or data, to be downloaded.
     listener
         Functions that are told of progress and messages.
 
     Returns the comparison. Raises OptionError where protocols are unlike and it was not forced, and what `evaluate` raises.
     """
-    from elegan.metrics.report import unlike
-    from elegan.tasks.evaluate import evaluate
-    from elegan.tasks.material import run_at
+    from elegan.engine.loop import Listener as Silent
+    from elegan.metrics.report import Evaluation
+    from elegan.tasks.evaluate import evaluated, share
+    from elegan.tasks.loading import spec_of
+    from elegan.tasks.material import Asked, foreseen, run_at
 
     paths = [os.fspath(one) for one in samples]
     if len(paths) < 2 or len(set(paths)) < len(paths):
         raise OptionError("compare: name two or more different runs, folders or files.")
     make_folder(Path(out))
+    if points := [path for path in paths if (run := run_at(path)) is not None and spec_of(run).is_point]:
+        raise OptionError(f"compare: {points[0]} makes points, and images are compared. `elegan evaluate` measures each.")
     own = next((str(run.config["data"]) for run in map(run_at, paths) if run is not None), None)
-    options: dict[str, Any] = {
-        "against": against or own, "split": split, "train": train or own, "features": features, "weights": weights,
-        "count": count, "seed": seed, "device": device, "download": download, "listener": listener,
-    }  # fmt: skip
-    found = [evaluate(path, best=best and run_at(path) is not None, **options) for path in paths]
+    against, train, heard = against or own or "", train or own or "", listener or Silent()
+    every = Asked(
+        "", against, split or "", train, features=features, weights=weights, perceptual=perceptual,
+        count=count, seed=seed, device=device, download=download,
+    )  # fmt: skip
+    asked = [replace(every, samples=path, best=best and run_at(path) is not None) for path in paths]
+    refuse_unlike([Evaluation((), (), foreseen(one, heard)) for one in asked], force)
+    shared = share(asked[0], heard)
+    found = [evaluated(one, None, heard, shared) for one in asked]
+    comparison = Comparison(tuple(names_of(paths)), tuple(found), refuse_unlike(found, force))
+    return written(comparison, Path(out), paths, best, device)
+
+
+def refuse_unlike(found: Sequence[Evaluation], force: bool) -> tuple[str, ...]:
+    """How they were measured differently; OptionError if they were, unless that is forced."""
+    from elegan.metrics.report import unlike
+
     differences = tuple(dict.fromkeys(line for other in found[1:] for line in unlike(found[0], other)))
     if differences and not force:
         raise OptionError(f"these cannot be compared, because they are measured differently: {'; '.join(differences)}. --force does.")
-    comparison = Comparison(tuple(names_of(paths)), tuple(found), differences)
-    return written(comparison, Path(out), paths, best, device)
+    return differences
 
 
 def names_of(paths: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from elegan.data import ImageData, open_data, prepare
+from elegan.data import ImageData, PointData, open_data, open_points, prepare
 from elegan.data.batches import Batches
 from elegan.engine.loop import Listener
 from elegan.engine.processes import ALONE, Processes
@@ -62,7 +62,7 @@ class Job:
     recipe_options: Mapping[str, Any]
     found: RecipeModule
     recipe: Recipe
-    data: ImageData
+    data: ImageData | PointData
     processes: Processes = ALONE
 
     @property
@@ -126,16 +126,13 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, download: bool = False, 
     find_device(own.device)
     if own.model != "auto":
         find_recipe(own.model)  # a misspelt name is said before the data is read
-    size = parse_size(own.size)
-    source = open_data(own.data, labels=own.labels, attributes=own.attributes, download=download, announce=listener.message)
-    own = dataclasses.replace(own, attributes=",".join(source.attributes) or "none")
-    own = dataclasses.replace(own, data=source.where)  # owner/name is hf://owner/name once it was allowed
-    data = prepare(source, size=size, channels=own.channels or None, fit=own.fit, strict=strict, progress=listener.preparing)
+    own, data = read(own, strict, download, listener)
     notes = list(data.notes)
     found = choose_model(own, data, notes)
     preset = found.preset_for(data.spec) if own.preset == "auto" else own.preset
     if preset != "none":
-        notes.append(f"Preset {preset} of {found.name}, made for images of this size; --preset none does without.")
+        made_for = "points" if data.spec.is_point else "images of this size"
+        notes.append(f"Preset {preset} of {found.name}, made for {made_for}; --preset none does without.")
     own = dataclasses.replace(own, model=own.model if own.model.endswith(".py") else found.name, preset=preset)
     steps = None if "steps" in found.parameters else other.pop("steps", None)
     recipe_options = found.resolve(preset, other, TRAIN_FLAGS)
@@ -150,6 +147,27 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, download: bool = False, 
     return Job(own, recipe_options, found, recipe, data, processes)
 
 
+def read(own: TrainOptions, strict: bool, download: bool, listener: Listener) -> tuple[TrainOptions, ImageData | PointData]:
+    """The data, and the options with what they turned out to mean."""
+    points = open_points(own.data)
+    if points is not None:
+        check_point_options(own)
+        return own, points
+    size = parse_size(own.size)
+    source = open_data(own.data, labels=own.labels, attributes=own.attributes, download=download, announce=listener.message)
+    own = dataclasses.replace(own, attributes=",".join(source.attributes) or "none")
+    own = dataclasses.replace(own, data=source.where)  # owner/name is hf://owner/name once it was allowed
+    return own, prepare(source, size=size, channels=own.channels or None, fit=own.fit, strict=strict, progress=listener.preparing)
+
+
+def check_point_options(own: TrainOptions) -> None:
+    """OptionError for what only images have."""
+    defaults = TrainOptions(own.data)
+    for name in ("labels", "attributes", "size", "channels", "fit", "mirror"):
+        if getattr(own, name) != getattr(defaults, name):
+            raise OptionError(f"--{name}: {own.data} holds points, and only images have that. Leave it out.")
+
+
 def divide(asked: Mapping[str, Any]) -> tuple[TrainOptions, dict[str, Any]]:
     """Options of training itself, with their types, and all others."""
     if not asked.get("data"):
@@ -159,9 +177,12 @@ def divide(asked: Mapping[str, Any]) -> tuple[TrainOptions, dict[str, Any]]:
     return TrainOptions(**own), {name: value for name, value in asked.items() if name not in kinds}
 
 
-def choose_model(own: TrainOptions, data: ImageData, notes: list[str]) -> RecipeModule:
+def choose_model(own: TrainOptions, data: ImageData | PointData, notes: list[str]) -> RecipeModule:
     if own.model != "auto":
         return find_recipe(own.model)
+    if data.spec.is_point:
+        notes.append("Model rpgan, because the data are points. Choose another with --model; `elegan recipes` lists them.")
+        return find_recipe("rpgan")
     classes, attributes = data.spec.num_classes, len(data.spec.attributes)
     labels = "only one class" if classes else "no labels"
     name, reason = ("cgan", f"the data has {classes} classes") if classes > 1 else ("dcgan", f"the data has {labels}")
@@ -170,8 +191,8 @@ def choose_model(own: TrainOptions, data: ImageData, notes: list[str]) -> Recipe
     return find_recipe(name)
 
 
-def label_note(model: str, recipe: Recipe, data: ImageData) -> list[str]:
-    if recipe.conditional and not data.spec.conditional:
+def label_note(model: str, recipe: Recipe, data: ImageData | PointData) -> list[str]:
+    if recipe.conditional and not data.spec.conditional and not data.spec.is_point:
         return [f"The data has no labels, so {model} runs unconditionally."]
     if data.spec.conditional and not recipe.conditional:
         what = f"{data.spec.num_classes} classes" if data.spec.classes else f"{len(data.spec.attributes)} attributes"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from elegan.metrics.classifier import DataClassifier
     from elegan.metrics.extractors import Extractor
 
-FeaturesName = Literal["auto", "inception", "inception_bf16", "classifier", "self_supervised"]
+FeaturesName = Literal["auto", "inception", "inception_bf16", "dinov2", "clip", "classifier", "self_supervised"]
 
 VERSION = 1
 """Of how the judging networks are made and trained: one that was kept is used only by the code that would make it again."""
@@ -26,8 +26,12 @@ def choose(features: str, weights: str | None, learned: ImageData) -> str:
     """Inception where its weights are named, else the classifier where there are classes, else what learns without labels."""
     if features not in (names := get_args(FeaturesName)):
         raise OptionError(f"--features: got {features!r}. {nearest(features, names)}")
-    if weights and features not in ("auto", "inception", "inception_bf16"):
-        raise OptionError(f"--weights are Inception's, and --features {features} has none to load. Leave one of them out.")
+    if weights and features in ("classifier", "self_supervised"):
+        raise OptionError(f"--weights are of a published network, and --features {features} has none to load. Leave one of them out.")
+    if weights and features == "auto" and Path(weights).is_dir():
+        raise OptionError(
+            f"--weights: {weights} is a folder, as DINOv2 and CLIP have it. Say which, by --features dinov2 or --features clip."
+        )
     if features == "classifier" and learned.spec.num_classes < 2:
         raise OptionError("--features classifier needs real images of at least two classes. Use --features self_supervised.")
     if features != "auto":
@@ -41,6 +45,12 @@ def extractor_for(kind: str, learned: ImageData, weights: str | None, download: 
     """The network of this kind; `learned`: the real images that it learns from, if it has to."""
     if kind.startswith("inception"):
         return inception_extractor(kind, weights, download, device, listener)
+    if kind in ("dinov2", "clip"):
+        from elegan.metrics.foundation import foundation_extractor
+        from elegan.tasks.job import find_device
+
+        folder = None if weights is None else Path(weights)
+        return foundation_extractor(kind, folder, download=download, device=str(find_device(device)), announce=listener.message)
     if kind == "classifier":
         from elegan.metrics.classifier import classifier_extractor
 
@@ -52,7 +62,7 @@ def extractor_for(kind: str, learned: ImageData, weights: str | None, download: 
 
     def train() -> Encoder:
         listener.message(f"The judging network learns from {len(learned):,} real images, without labels, once.")
-        return train_encoder(learned.images, progress=listener.preparing)
+        return train_encoder(learned.images, progress=listener.measuring)
 
     found = kept("self-supervised", learned, empty, train)
     assert isinstance(found, Encoder)
@@ -69,7 +79,7 @@ def classifier_of(learned: ImageData, listener: Listener) -> DataClassifier:
 
     def train() -> DataClassifier:
         listener.message(f"The judging classifier learns from {len(learned):,} real images, once.")
-        return train_classifier(learned.images, labels, spec.num_classes, progress=listener.preparing)
+        return train_classifier(learned.images, labels, spec.num_classes, progress=listener.measuring)
 
     found = kept("classifier", learned, empty, train)
     assert isinstance(found, DataClassifier)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,14 @@ from elegan.errors import OptionError, RunError, nearest
 from elegan.tasks.options import convert
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from elegan.engine.average import Average
     from elegan.engine.run import Run
     from elegan.game import GAN, Attribute, Recipe, Spec
-    from elegan.pictures import Pixels
+
+    Samples = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 CHUNK = 64
 """Samples are made so many at a time, always: the same numbers then go through the same arithmetic for each seed."""
@@ -46,8 +48,9 @@ class Model:
 
     def sample(
         self, seeds: str | int | Iterable[int], class_: str | int | None = None, attributes: Mapping[str, float] | None = None
-    ) -> Pixels:
+    ) -> Samples:
         """uint8 (n, h, w, c): one picture for each seed ("0-35", "1,2,5-10", a number, or numbers; an array or a tensor too).
+        Of a model of points float32 (n, d), in the units of the data.
 
         Seed i is always the same picture. Without `class_` seed i is of class i modulo the number of classes; attributes
         that are not named are those of one of the training images, another for each of the first seeds. Raises OptionError
@@ -113,7 +116,7 @@ class Model:
             raise OptionError(f"--class: there is no class {class_!r}, expected a name, or a position from 0 to {len(names) - 1}.")
         return int(asked)
 
-    def chunk(self, seeds: tuple[int, ...], conditions: torch.Tensor | None) -> Pixels:
+    def chunk(self, seeds: tuple[int, ...], conditions: torch.Tensor | None) -> Samples:
         import torch.nn.functional as F
 
         from elegan.engine.average import sampling
@@ -126,7 +129,8 @@ class Model:
             conditions = F.pad(conditions, [0, 0] * (conditions.dim() - 1) + [0, padding]).to(device)
         with sampling(self.gan) as gan, layer_randomness(key(*seeds, "layers"), device):
             samples = gan.sample(SeedRandomness((*seeds, *[0] * padding), device), conditions)
-        return to_pixels(samples[: len(seeds)])
+        made = samples[: len(seeds)]
+        return self.spec.points_of(made).cpu().numpy() if self.spec.is_point else to_pixels(made)
 
 
 def parse_seeds(seeds: str | int | Iterable[int]) -> tuple[int, ...]:
@@ -292,8 +296,10 @@ def spec_of(run: Run) -> Spec:
     from elegan.game import Spec
 
     described = run.record.get("spec")
-    wanted = {"channels": (1, 4), "height": (8, 256), "width": (8, 256)}
     values = described if isinstance(described, dict) else {}
+    if values.get("axes"):
+        return spec_of_points(run, values)
+    wanted = {"channels": (1, 4), "height": (8, 256), "width": (8, 256)}
     for name, (least, most) in wanted.items():
         value = values.get(name)
         if type(value) is not int or not least <= value <= most:
@@ -309,6 +315,19 @@ def spec_of(run: Run) -> Spec:
     except (TypeError, ValueError, KeyError, ZeroDivisionError, OverflowError) as error:
         raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.attributes is damaged.") from error
     return spec
+
+
+def spec_of_points(run: Run, described: Mapping[str, Any]) -> Spec:
+    from elegan.data.points import LARGEST
+    from elegan.game import Axis, Spec
+
+    try:
+        axes = tuple(Axis(str(one["name"]), float(one["centre"]), float(one["scale"])) for one in described["axes"])
+        if len(axes) > LARGEST or not all(isfinite(axis.centre) and 0 < axis.scale < inf for axis in axes):
+            raise ValueError("no axes")
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        raise RunError(f"{run.path / 'record.json'} does not say what a sample is: spec.axes is damaged.") from error
+    return Spec(len(axes), 1, 1, axes=axes)
 
 
 def attribute_of(described: Mapping[str, Any]) -> Attribute:

@@ -10,6 +10,7 @@ from elegan.errors import DataError, NoSplitError, OptionError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
     from torch import Tensor
 
     from elegan.data import ImageData
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from elegan.game import Spec
     from elegan.metrics.classifier import Labels
     from elegan.pictures import Pixels
+    from elegan.tasks.judges import FeaturesName
     from elegan.tasks.loading import Model
 
     Rows = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -27,11 +29,25 @@ SHOWN_EVERY = 640
 
 
 @dataclass(frozen=True)
+class Made:
+    """How a run's samples are made: by this model, one of each seed, asked to be of `conditions` (n,), or (n, k), if of anything."""
+
+    model: Model
+    seeds: tuple[int, ...]
+    conditions: Tensor | None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.gan.parameters()).device
+
+
+@dataclass(frozen=True)
 class Material:
     """samples: uint8 (n, h, w, c), and their class numbers in the reference's order where they have classes that it has too.
 
     described: where the samples come from, for the protocol. training: what the model learned from, if that is known and is
-    not the reference itself. learned: what the judge learns from: the training images, or else the reference.
+    not the reference itself. learned: what the judge learns from: the training images, or else the reference. made: how the
+    samples were made, where a run made them.
     """
 
     samples: Pixels
@@ -42,16 +58,20 @@ class Material:
     training: ImageData | None
     split: str
     notes: list[str] = field(default_factory=list)
+    made: Made | None = None
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a person said of the material; "" and None stand for not said."""
+    """What a person asked for; "" and None stand for not said."""
 
     samples: str
     against: str = ""
     split: str = ""
     train: str = ""
+    features: FeaturesName = "auto"
+    weights: str | None = None
+    perceptual: str | None = None
     count: int | None = None
     seed: int = 0
     best: bool = False
@@ -62,12 +82,32 @@ class Asked:
 
 def gather(asked: Asked, listener: Listener) -> Material:
     """OptionError, DataError or RunError for what a person has to mend."""
+    check(asked)
+    run = run_at(asked.samples)
+    return of_run(run, asked, listener) if run else of_images(asked, listener)
+
+
+def check(asked: Asked) -> None:
     if asked.count is not None and asked.count < 2:
         raise OptionError(f"--count: got {asked.count}, expected at least 2.")
     if not 0 <= asked.seed < 2**32:
         raise OptionError(f"--seed: got {asked.seed}, expected a number from 0 to 2**32 - 1.")
-    run = run_at(asked.samples)
-    return of_run(run, asked, listener) if run else of_images(asked, listener)
+
+
+def foreseen(asked: Asked, listener: Listener) -> dict[str, Any]:
+    """What the protocol will say of the samples' number and form, before any is made."""
+    from elegan.data import open_data, prepare
+    from elegan.tasks.loading import spec_of
+
+    check(asked)
+    if run := run_at(asked.samples):
+        return {"samples": {"count": asked.count or MOST_SAMPLES}, "images": form(spec_of(run))}
+    data = prepare(open_data(asked.samples), progress=listener.preparing)
+    return {"samples": {"count": len(chosen_rows(len(data), asked.count, asked.seed))}, "images": form(data.spec)}
+
+
+def form(spec: Spec) -> str:
+    return f"{spec.height} x {spec.width}, {spec.channels} channels, 8 bits"
 
 
 def run_at(where: str) -> Run | None:
@@ -86,9 +126,10 @@ MOST_SAMPLES = 10_000
 
 def of_run(run: Run, asked: Asked, listener: Listener) -> Material:
     from elegan.tasks.loading import load
+    from elegan.tasks.watch import best_beside_newest
 
     config, model = run.config, load(run, model=asked.model, best=asked.best, device=asked.device)
-    notes, own = list(model.notes), str(config["data"])
+    notes, own = [*model.notes, *best_beside_newest(run, model.step, asked.best)], str(config["data"])
     wanted = wanted_of(run, model.spec, asked.download)
     training = learned_from(run, asked.train or own, bool(asked.train), wanted, notes, listener)
     reference, split = compared_with(asked.against or own, asked.split, wanted, listener, named=bool(asked.against))
@@ -101,7 +142,8 @@ def of_run(run: Run, asked: Asked, listener: Listener) -> Material:
     labels = conditions.numpy() if model.spec.classes and conditions is not None else None
     found = matched(labels, model.spec.classes, reference, notes)
     learned, training = training or reference, None if is_same(training, reference) else training
-    return Material(sampled(model, seeds, conditions, listener), found, described, reference, learned, training, split, notes)
+    made = Made(model, seeds, conditions)
+    return Material(sampled(made, listener), found, described, reference, learned, training, split, notes, made)
 
 
 def wanted_of(run: Run, spec: Spec, download: bool) -> Wanted:
@@ -134,18 +176,19 @@ def conditions_for(model: Model, seeds: tuple[int, ...], source: ImageData | Non
     return spec.scaled(torch.from_numpy(source.values[rows])), f"as in {source.name}"
 
 
-def sampled(model: Model, seeds: tuple[int, ...], conditions: Tensor | None, listener: Listener) -> Pixels:
+def sampled(made: Made, listener: Listener) -> Pixels:
     """uint8 (n, h, w, c): a sample for each seed and what it is asked to be."""
     import numpy as np
 
     from elegan.tasks.loading import CHUNK
 
+    model, seeds, conditions = made.model, made.seeds, made.conditions
     pixels = np.empty((len(seeds), model.spec.height, model.spec.width, model.spec.channels), np.uint8)
     for start in range(0, len(seeds), CHUNK):
         end = min(start + CHUNK, len(seeds))
         pixels[start:end] = model.chunk(seeds[start:end], None if conditions is None else conditions[start:end])
         if start % SHOWN_EVERY == 0 or end == len(seeds):
-            listener.preparing(end, len(seeds))
+            listener.measuring(end, len(seeds))
     return pixels
 
 
@@ -162,14 +205,8 @@ def of_images(asked: Asked, listener: Listener) -> Material:
     rows = chosen_rows(len(samples), asked.count, asked.seed)
     if asked.count is not None and asked.count > len(rows):
         notes.append(f"{asked.count:,} samples were asked for, and there are {len(rows):,}.")
-    described = {
-        "source": asked.samples,
-        "step": None,
-        "count": len(rows),
-        "seeds": None,
-        "conditions": "as they are",
-        "pixels": "as they are",
-    }
+    described = {"source": asked.samples, "step": None, "count": len(rows), "seeds": None, "conditions": "as they are"}
+    described["pixels"] = "as they are"
     labels = None if samples.labels is None else samples.labels[rows]
     found = matched(labels, spec.classes, reference, notes)
     learned, training = training or reference, None if is_same(training, reference) else training

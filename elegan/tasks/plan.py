@@ -111,6 +111,8 @@ def plan(
 
 
 def describe(name: str, count: int, spec: Spec) -> str:
+    if spec.is_point:
+        return f"Data: {name}, {count:,} points, axes: {', '.join(axis.name for axis in spec.axes)}"
     shown = ", ".join(spec.classes[:10]) + (", ..." if spec.num_classes > 10 else "")
     labels = f"{spec.num_classes} classes: {shown}" if spec.classes else "no labels"
     labels = f"attributes: {', '.join(attribute.name for attribute in spec.attributes)}" if spec.attributes else labels

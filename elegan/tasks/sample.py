@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elegan.errors import OptionError, RunError
-from elegan.tasks.loading import Model, load, parse_seeds
+from elegan.tasks.loading import Model, load, parse_seeds, spec_of
 from elegan.tasks.options import WORDS, convert
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ OTHER_PICTURES = {".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".p
 def sample(
     run: str | os.PathLike[str],
     *,
-    seeds: str | int = "0-63",  # and what else `parse_seeds` takes; named here, the command line would offer --empty-seeds
+    seeds: str | int | None = None,  # and what else `parse_seeds` takes; named here, the command line would offer --empty-seeds
     class_: str | None = None,
     attributes: str | None = None,
     out: str | Path | None = None,
@@ -44,7 +44,7 @@ def sample(
     run
         A run directory, or the name of one in ./runs.
     seeds
-        Which samples: 0-35 or 1,2,5-10. A seed always gives the same picture.
+        Which samples: 0-35 or 1,2,5-10. A seed always gives the same picture. Without it 0-63, of points 0-2499.
     class_
         Only this class, by name or, if no class is named by a number, by its position from 0. Without it seed i is of
         class i modulo the number of classes.
@@ -53,7 +53,8 @@ def sample(
         images, another for each of the first seeds.
     out
         NAME.png for one grid; NAME.npz for arrays (images, labels, seeds); any other name for a folder with a picture
-        for each seed, in a subfolder for each class if there are classes. Without it samples-SEEDS.png in the run.
+        for each seed, in a subfolder for each class if there are classes. Without it samples-SEEDS.png in the run. Points
+        go into a picture, NAME.png, a table, NAME.csv, or an array, NAME.npz.
     columns
         Columns of the grid. Without it one for each class if there are 2 to 16 classes, else as many as rows.
     best
@@ -70,8 +71,12 @@ def sample(
     from elegan.engine.checkpoint import reason
     from elegan.engine.run import find_run
     from elegan.pictures import grid_columns
+    from elegan.tasks.points import sample_points
 
-    numbers, found = parse_seeds(seeds), find_run(run)
+    found = find_run(run)
+    if spec_of(found).is_point:
+        return sample_points(found, seeds, class_ or attributes, Path(out) if out else None, best, model, device)
+    numbers = parse_seeds("0-63" if seeds is None else seeds)
     if columns is not None and columns < 1:
         raise OptionError(f"--columns: got {columns}, expected at least 1.")
     if out:

@@ -11,13 +11,14 @@ from elegan.errors import DataError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from elegan.data import ImageData
     from elegan.engine.loop import Listener
     from elegan.metrics.classifier import Labels
-    from elegan.metrics.extractors import Extractor
-    from elegan.metrics.memorisation import MemorisationReport
+    from elegan.metrics.extractors import Extractor, Features
     from elegan.metrics.report import Better, Score
-    from elegan.pictures import Pixels
     from elegan.tasks.material import Material
+
+    Known = dict[tuple[str, str, str, int], Features]
 
 FEWEST_EXTRAPOLATED = 10
 """From so many samples for each feature on, a Fréchet distance is also carried on to infinitely many: with fewer, most of its
@@ -29,31 +30,63 @@ LARGEST_EXPONENT = 50.0
 SMALLEST_PYRAMID, MOST_PATCHED = 16, 1000
 """Patches are compared from this side on, and of so many images: more hardly change the distance."""
 
-
 MOST_TRAINING = 60_000
-"""Of so many training images at most there are features, drawn by the seed: copies are looked for among them."""
+"""Among so many training images at most, drawn by the seed, copies are looked for."""
+
+READ = 1000
+"""Real images that are read at one time."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Features of the images, and logits of samples and reference where the extractor is a classifier too."""
+    """Features of the images, and logits of samples and reference where the extractor is a classifier too.
+
+    training: of the training images `training_rows`, in order: as many as there are samples, or those among which copies are
+    looked for, where that is done by these features.
+    """
 
     samples: Tensor
     reference: Tensor
     training: Tensor | None
+    training_rows: Tensor | None
     logits: Tensor | None
     reference_logits: Tensor | None
 
 
-def look(material: Material, extractor: Extractor, seed: int, listener: Listener) -> Seen:
-    listener.message(f"Features of {len(material.samples):,} samples and {len(material.reference):,} real images.")
-    samples = extractor.features(material.samples, listener.preparing)
-    reference = extractor.features(material.reference.images, listener.preparing)
-    training = None
-    if material.training is not None:
-        rows = drawn(len(material.training), MOST_TRAINING, seed).sort().values
-        training = extractor.features(material.training.images[rows.numpy()], listener.preparing).values
-    return Seen(samples.values, reference.values, training, samples.logits, reference.logits)
+def look(material: Material, extractor: Extractor, seed: int, listener: Listener, known: Known) -> Seen:
+    """known: features of real images that were looked at before; what is looked at now is added."""
+    reference, training = material.reference, material.training
+    listener.message(f"Features of {len(material.samples):,} samples and {len(reference):,} real images.")
+    samples = extractor.features(material.samples, listener.measuring)
+    real = of_real(reference, rows_of(len(reference), len(reference), seed), extractor, listener, known)
+    if training is None:
+        return Seen(samples.values, real.values, None, None, samples.logits, real.logits)
+    rows = rows_of(len(training), MOST_TRAINING if finds_copies(extractor) else len(material.samples), seed)
+    learned = of_real(training, rows, extractor, listener, known)
+    return Seen(samples.values, real.values, learned.values, rows, samples.logits, real.logits)
+
+
+def finds_copies(extractor: Extractor) -> bool:
+    """Whether copies are looked for by its features, and not by pixels. A judge that learned from the training images sees them
+    with other eyes than held-out ones, and would take what is like them for copies; others are too slow to see all of them."""
+    return extractor.name.startswith("inception")
+
+
+def of_real(data: ImageData, rows: Tensor, extractor: Extractor, listener: Listener, known: Known) -> Features:
+    """Features of these images, taken once; they are read in parts, since all together they may not fit into memory."""
+    import torch
+
+    from elegan.metrics.extractors import Features
+
+    name = (extractor.name, extractor.digest, data.fingerprint, len(rows))
+    if name not in known:
+        parts = []
+        for part in torch.split(rows, READ):
+            parts.append(extractor.features(data.images[part.numpy()]))
+            listener.measuring(sum(len(one.values) for one in parts), len(rows))
+        logits = [part.logits for part in parts if part.logits is not None]
+        known[name] = Features(torch.cat([part.values for part in parts]), torch.cat(logits) if logits else None)
+    return known[name]
 
 
 def distances(seen: Seen, extractor: Extractor, seed: int) -> list[Score]:
@@ -96,6 +129,11 @@ def drawn(count: int, wanted: int, seed: int) -> Tensor:
     import torch
 
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:wanted]
+
+
+def rows_of(count: int, most: int, seed: int) -> Tensor:
+    """The same in order."""
+    return drawn(count, most, seed).sort().values
 
 
 MOST_NEIGHBOURS = 10_000
@@ -227,49 +265,6 @@ def of_classes(material: Material, seen: ClassesSeen, listener: Listener) -> lis
         scores.append(share_score("recognised", float((seen.found == asked).mean()), len(asked), ceiling))
     if asked is not None and len(np.unique(asked)) > 1:
         listener.message("A classifier learns from the samples alone.")
-        pupil = train_classifier(material.samples, asked, count, progress=listener.preparing)
+        pupil = train_classifier(material.samples, asked, count, progress=listener.measuring)
         scores.append(share_score("useful", accuracy(pupil, reference.images, labels), len(reference), ceiling))
     return scores
-
-
-COPY_SIDE = 16
-"""Copies are looked for at this side at most: means of pixels, so that a pixel's shift is no great distance."""
-
-
-def copying(material: Material, seen: Seen, extractor: Extractor, seed: int) -> tuple[list[Score], MemorisationReport | None]:
-    """Whether samples are copies of training images, beside held-out images; nothing without both.
-
-    By Inception's features, or by pixels: a judge that learned from the training images sees them with other eyes than held-out
-    ones, and would take what is like them for copies.
-    """
-    from elegan.metrics.memorisation import memorisation
-    from elegan.metrics.report import Score
-
-    if seen.training is None or material.training is None:
-        return [], None
-    if extractor.name.startswith("inception"):
-        training = seen.training
-        reference, samples = (features[drawn(len(features), MOST_NEIGHBOURS, seed)] for features in (seen.reference, seen.samples))
-    else:
-        training = means_of_pixels(material.training.images, drawn(len(material.training), MOST_TRAINING, seed))
-        reference = means_of_pixels(material.reference.images, drawn(len(material.reference), MOST_NEIGHBOURS, seed))
-        samples = means_of_pixels(material.samples, drawn(len(material.samples), MOST_NEIGHBOURS, seed))
-    found = memorisation(training, reference, samples, seed=seed)
-    membership = found.by_distance
-    return [
-        share_score("authentic", found.closeness.authentic, len(samples), found.closeness.authentic_held_out, ""),
-        Score("membership AUC", membership.auc, membership.low, membership.high, 0.5),
-    ], found
-
-
-def means_of_pixels(images: Pixels, rows: Tensor) -> Tensor:
-    """float32 (n, d) of images uint8 (n, h, w, c): pixels, or means of squares of them where sides are longer than `COPY_SIDE`."""
-    import torch
-    import torch.nn.functional as F
-
-    parts, ordered = [], rows.sort().values.numpy()
-    for start in range(0, len(ordered), 1000):
-        x = torch.from_numpy(images[ordered[start : start + 1000]]).permute(0, 3, 1, 2).float() / 255
-        factor = -(-max(x.shape[2:]) // COPY_SIDE)
-        parts.append((F.avg_pool2d(x, factor, ceil_mode=True, count_include_pad=False) if factor > 1 else x).flatten(1))
-    return torch.cat(parts)

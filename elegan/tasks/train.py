@@ -211,10 +211,13 @@ def carry_out(make: Callable[[], Job], mine: Processes, sitting: Sitting, listen
         training.intervals = Intervals(sitting.save_every or max(1, target // 20), sitting.keep)
         if watch is not None:
             training.watch = watch
+            watch.catch_up(training)
         stopped_by = training.train(target)
     if stopped_by:
         listener.message(f"{stopped_by}: saved at step {training.step} of {target}. The same command goes on from there.")
         raise KeyboardInterrupt if stopped_by == "SIGINT" else SystemExit(128 + signal.SIGTERM)
+    if watch is not None:
+        watch.conclude(run)
     return run
 
 
@@ -261,13 +264,19 @@ def start(job: Job, run: Run, sitting: Sitting, listener: Listener) -> tuple[Tra
 
 
 def write_down(job: Job, run: Run, target: int, found: dict[str, Any]) -> None:
-    """The options, the facts, and the data's first pictures."""
+    """The options, the facts, and the data's first pictures, or points."""
+    from elegan.data.points import PointData
     from elegan.engine.checkpoint import write_file
-    from elegan.pictures import grid, png
+    from elegan.engine.loop import SHOWN_POINTS
+    from elegan.pictures import grid, png, scatter
 
     run.create({**job.config, "steps": target}, found)
-    columns = 8
-    write_file(run.path / "reals.png", png(grid(job.data.images[: columns * columns], columns)))
+    data, columns = job.data, 8
+    if isinstance(data, PointData):
+        shown = scatter(data.points[:SHOWN_POINTS], data.spec.frame)
+    else:
+        shown = grid(data.images[: columns * columns], columns)
+    write_file(run.path / "reals.png", png(shown))
 
 
 def target_of_resumed(job: Job, run: Run, steps_asked: bool, minutes: float | None) -> int:
@@ -351,6 +360,8 @@ def choose_precision(job: Job) -> tuple[str, dict[str, float]]:
 
     if job.options.precision != "auto":
         return job.options.precision, {}
+    if job.spec.is_point:  # bfloat16 has no more than three digits, so it would blur them
+        return "fp32", {}
     return faster_precision(job.build(), job.recipe.optimizers, job.settings("fp32"), job.batches().at)
 
 

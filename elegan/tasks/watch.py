@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from elegan.errors import EleganError, RunError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from elegan.engine.loop import Listener, Training
+    from elegan.engine.run import Run
     from elegan.metrics.extractors import Extractor
     from elegan.tasks.job import Job
 
@@ -41,6 +42,18 @@ class Watch:
             self.look(training)
         except EleganError as error:
             self.listener.message(f"This save could not be measured, and training goes on: {error}")
+
+    def catch_up(self, training: Training) -> None:
+        """Measure the save that is taken up, unless it was: one made because of a signal was not."""
+        entry = entries(training.run.path / LOG).get(training.step, {})
+        if training.step > 0 and not is_part(self.measure, entry):
+            self(training)
+
+    def conclude(self, run: Run) -> None:
+        """Name the best save and the final one."""
+        if found := best_and(run, run.step):
+            best, final = found
+            self.listener.message(f"Best and final: {best}." if best == final else f"Best: {best}. Final: {final}.")
 
     def look(self, training: Training) -> None:
         from elegan.engine import checkpoint
@@ -67,7 +80,7 @@ def best_so_far(folder: Path, measure: Mapping[str, str]) -> tuple[int, float] |
     for path in checkpoint.checkpoints(folder):
         try:
             _, meta = checkpoint.load(path, ("weights",))
-            if all(meta[name] == value for name, value in measure.items()):
+            if is_part(measure, meta):
                 return int(meta["step"]), float(meta["kernel_distance"])
         except (RunError, KeyError, TypeError, ValueError):
             continue
@@ -106,20 +119,60 @@ def step_in(line: str) -> float:
         return inf
 
 
+def is_part(measure: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    return all(entry.get(name) == value for name, value in measure.items())
+
+
+def entries(path: Path) -> dict[int, dict[str, Any]]:
+    """What was noted of each step, less lines that are damaged."""
+    return {int(step): json.loads(line) for line in read(path) if (step := step_in(line)) < inf}
+
+
+def best_and(run: Run, newest: int) -> tuple[str, str] | None:
+    """The best save and the one of step `newest` in words, each with its distance; None where there is no best one."""
+    from elegan.engine import checkpoint
+
+    try:
+        saved = checkpoint.checkpoints(run.path / BEST)[0]
+        _, best = checkpoint.load(saved, ())
+    except (IndexError, RunError):
+        return None
+    other = entries(run.path / LOG).get(newest, {})
+    alike = is_part({name: best.get(name) for name in ("judge", "held_out")}, other)
+    return in_words(checkpoint.step_of(saved), best), in_words(newest, other if alike else {})
+
+
+def in_words(step: int, entry: Mapping[str, Any]) -> str:
+    distance = entry.get("kernel_distance")
+    return f"step {step:,} ({f'kernel distance {distance:.4g}' if isinstance(distance, float) else 'not measured'})"
+
+
+def best_beside_newest(run: Run, newest: int, best_asked: bool) -> list[str]:
+    """A line for what is measured of a run, where its best save is another than the newest."""
+    found = best_and(run, run.step if best_asked else newest)
+    if found is None or found[0] == found[1]:
+        return []
+    this = "Measured here is the best." if best_asked else "Measured here is the newest; --best measures the best."
+    return [f"By --held-out the best save is of {found[0]}, the newest of {found[1]}. {this}"]
+
+
 def make_watch(job: Job, held_out: str, download: bool, listener: Listener) -> Watch:
     """The judge, trained on the training images unless it was before, and what it sees in those kept apart.
 
     DataError if these are the training images themselves, or cannot be read.
     """
-    from elegan.errors import DataError
+    from elegan.data.points import PointData
+    from elegan.errors import DataError, OptionError
     from elegan.tasks.judges import choose, extractor_for
     from elegan.tasks.material import Wanted, chosen_rows, compared_with, is_same
 
-    spec, options = job.spec, job.options
+    spec, options, data = job.spec, job.options, job.data
+    if isinstance(data, PointData):
+        raise OptionError("--held-out: points are not measured while training. `elegan evaluate` measures the run.")
     wanted = Wanted((spec.height, spec.width), spec.channels, options.fit, options.labels, options.attributes, download)
     reference, _ = compared_with(held_out, "", wanted, listener, named=True)
-    if is_same(job.data, reference):
+    if is_same(data, reference):
         raise DataError(f"--held-out: {held_out} holds the training images themselves. Name images that are kept apart.")
-    extractor = extractor_for(choose("auto", None, job.data), job.data, None, False, options.device, listener)
+    extractor = extractor_for(choose("auto", None, data), data, None, False, options.device, listener)
     rows = chosen_rows(len(reference), min(MOST_HELD_OUT, len(reference)), seed=0)
     return Watch(extractor, extractor.features(reference.images[rows]).values, reference.fingerprint, listener)

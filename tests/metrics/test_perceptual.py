@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -22,7 +23,7 @@ from elegan.metrics.perceptual import (
     arc,
     linear_shapes,
     lpips_diversity,
-    path_length,
+    path_lengths,
     stack_shapes,
     trimmed_mean,
     vgg16_shapes,
@@ -226,6 +227,10 @@ def test_diversity_takes_pairs(network: LPIPS) -> None:
 
 
 N = 40
+
+
+def path_length(*arguments: Any, **options: Any) -> float:
+    return trimmed_mean(path_lengths(*arguments, **options))
 
 
 def paths(length: float | None = None) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -14,16 +13,6 @@ SCORES = (
     Score("sharpness", 1234567.0),
 )
 FOUND = Evaluation(SCORES, ("Blurred.",), PROTOCOL, ("A note.",), {"neighbours": "a.png"})
-
-
-def test_an_evaluation_survives_json() -> None:
-    assert Evaluation.from_dict(json.loads(json.dumps(FOUND.as_dict()))) == FOUND
-
-
-@pytest.mark.parametrize("damage", [{"scores": [{"value": 1}]}, {"protocol": 3}, {"findings": None}, {"pictures": 5}])
-def test_what_is_no_evaluation_is_refused(damage: dict[str, object]) -> None:
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        Evaluation.from_dict({**FOUND.as_dict(), **damage})
 
 
 def test_lines_show_value_interval_and_what_real_images_score() -> None:

@@ -16,9 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from elegan.data import cache
 from elegan.errors import DataError, OptionError
 from elegan.metrics import weights
-from elegan.metrics.weights import PUBLISHED, Weights, fetch, load_weights, read_tensors
+from elegan.metrics.weights import PUBLISHED, Weights, fetch, load_weights, new_file, read_tensors
 
 SHAPES = {"a.weight": (2, 3), "a.bias": (2,)}
 
@@ -176,6 +177,16 @@ def test_a_server_that_fails(there: Path, tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(DataError, match=match):
             fetch("inception", tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_a_killed_download_leaves_is_cleared_with_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELEGAN_CACHE", str(tmp_path))
+    folder = cache.networks_folder() / "inception"
+    with new_file(folder / "kept.pth") as making:
+        pass
+    making.write_bytes(bytes(100))  # a kill leaves it where it was being written
+    assert cache.clear_cache() == 100
+    assert not folder.exists()
 
 
 def test_a_folder_that_cannot_be_made(there: Path) -> None:

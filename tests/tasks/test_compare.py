@@ -55,12 +55,21 @@ def test_runs_are_compared_by_one_protocol(
         elegan.compare(two, count=40, features="self_supervised", out=str(tmp_path / "file" / "out"))
 
 
-def test_unlike_protocols_are_refused_unless_forced(two: list[str], tmp_path: Path) -> None:
+def test_unlike_protocols_are_refused_unless_forced(two: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = elegan.sample(two[0], seeds="0-29", out=tmp_path / "images")
+    large = elegan.sample(two[0], seeds="0-39", out=tmp_path / "large")
+    for path in large.rglob("*.png"):
+        Image.open(path).resize((12, 12)).save(path)
     arguments = {"against": "digits", "count": 40, "features": "self_supervised", "out": str(tmp_path / "out")}
-    for paths in ([two[0], str(folder)], [str(folder), two[0]]):  # in any order the judge is the same
-        with pytest.raises(OptionError, match=r"differently: samples.count: [34]0, [34]0. --force"):
-            elegan.compare(paths, **arguments)
+    with monkeypatch.context() as patch:  # before anything is measured
+        patch.setattr("elegan.tasks.evaluate.evaluated", None)
+        for paths in ([two[0], str(folder)], [str(folder), two[0]]):
+            with pytest.raises(OptionError, match=r"differently: samples.count: [34]0, [34]0. --force"):
+                elegan.compare(paths, **arguments)
+        with pytest.raises(OptionError, match=r"differently: images: 8 x 8, 1 channels, 8 bits, 12 x 12"):
+            elegan.compare([two[0], str(large)], **arguments)
+        with pytest.raises(OptionError, match=r"--count: got 1,"):
+            elegan.compare(two, **{**arguments, "count": 1})
     found = elegan.compare([two[0], str(folder)], force=True, **arguments)
     assert any("samples.count" in line for line in found.unlike)
     assert found.lines()[0].startswith("Measured differently")

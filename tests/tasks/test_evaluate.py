@@ -9,14 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageFilter
 
 import elegan
 from elegan import cli
 from elegan.errors import DataError, OptionError
 from elegan.metrics import classifier, contrastive
+from elegan.metrics.perceptual import linear_shapes, stack_shapes
 from elegan.metrics.report import Evaluation
+from elegan.metrics.weights import PUBLISHED
 from elegan.pictures import Pixels
+from elegan.tasks import diversity, perceptual
 from elegan.tasks import evaluate as evaluating
 from elegan.tasks.judges import choose
 from elegan.tasks.material import Asked, Wanted, compared_with, gather
@@ -117,7 +121,13 @@ def test_a_run_is_measured_against_the_test_split_of_its_data_and_the_result_is_
     assert (found.protocol["reference"]["split"], found.protocol["reference"]["count"]) == ("test", 360)
     assert found.protocol["training"]["count"] == 1437
     kept = json.loads((run.path / "evaluations" / "digits-test-classifier-2-100-0.json").read_text())
-    assert Evaluation.from_dict(kept).scores == found.scores
+    assert kept == json.loads(json.dumps(found.as_dict()))
+    picture = run.path / "evaluations" / "digits-test-classifier-2-100-0-nearest.png"
+    assert found.pictures == {"nearest training images": str(picture)}
+    assert f"nearest training images: {picture}" in found.lines()
+    with Image.open(picture) as opened:
+        assert opened.size == (9 * (7 * 9 - 1), 9 * (16 * 9 - 1))
+    assert not any("--best" in note for note in found.notes)
     other = elegan.evaluate(run, count=20, seed=1, features="self_supervised")
     assert other.protocol["samples"]["seeds"] == "20-39"
 
@@ -149,7 +159,9 @@ def test_the_command_prints_the_table_or_json(
 def test_without_training_images_apart_nothing_is_said_of_copying(folder: Path) -> None:
     found = elegan.evaluate(str(folder / "good"), against=str(folder / "test"), features="self_supervised")
     by_chance = {"classes covered", "KL of classes"}  # what a perfect sampler reaches needs no images
-    assert {score.name for score in found.scores if score.real is not None} == {"sharpness", "grain"} | by_chance
+    of_reference = {"sharpness", "grain", "MS-SSIM diversity (1 scale)"}
+    assert {score.name for score in found.scores if score.real is not None} == of_reference | by_chance
+    assert found.pictures == {}
     assert any("nothing is said of copying" in note for note in found.notes)
     assert found.protocol["training"] is None
     test = str(folder / "test")
@@ -212,6 +224,29 @@ def test_what_cannot_be_measured_is_said_in_a_line(folder: Path, run: elegan.Run
         elegan.evaluate(str(tmp_path / "empty"), against="digits")
 
 
+def test_a_run_is_judged_by_perceptual_weights_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """VGG16 and LPIPS's linear layers in files of the published names and shapes, with random weights."""
+    monkeypatch.setattr(diversity, "PAIRS", 10)
+    monkeypatch.setattr(perceptual, "PATHS", 4)
+    monkeypatch.setattr(classifier, "STEPS", 5)
+    options = {"size": "16", "width": 8, "batch": 16, "steps": 1, "precision": "fp32"}
+    run = elegan.train("digits", out=str(tmp_path), **options)
+    folder = tmp_path / "weights"
+    with pytest.raises(DataError, match=r"put .*vgg16-397923af\.pth.* at .*weights"):
+        elegan.evaluate(run, perceptual=str(folder))
+    folder.mkdir()
+    for name, shapes in (("vgg16", stack_shapes("vgg")), ("lpips_vgg", linear_shapes("vgg"))):
+        torch.save({key: torch.rand(shape) / shape[-1] for key, shape in shapes.items()}, folder / PUBLISHED[name].file)
+    found = elegan.evaluate(run, count=150, features="self_supervised", perceptual=str(folder))
+    names = [score.name for score in found.scores]
+    for start in ("LPIPS diversity", "perceptual path length"):
+        (name,) = (name for name in names if name.startswith(start))
+        assert name.endswith("not the published ones)")
+        assert found.score(name).value > 0
+    assert found.protocol["perceptual"]["paths"] == "4 at most, arcs in z, epsilon 0.0001"
+    assert found.protocol["samples"]["count"] == 150
+
+
 def test_the_judge_is_chosen_by_what_there_is(folder: Path) -> None:
     labelled = elegan.prepare(elegan.open_data("digits"))
     unlabelled = elegan.prepare(elegan.open_data("digits", labels="none"))
@@ -227,4 +262,4 @@ def test_results_that_cannot_be_written_are_said(run: elegan.Run, tmp_path: Path
     with pytest.raises(elegan.RunError, match="could not make"):
         elegan.evaluate(run, out=tmp_path / "file" / "found.json")
     with pytest.raises(elegan.RunError, match="could not write"):
-        evaluating.write(tmp_path / "file" / "found.json", Evaluation((), (), {}))
+        evaluating.written(Evaluation((), (), {}), Asked(""), tmp_path / "file" / "found.json")
