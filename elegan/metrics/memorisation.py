@@ -2,12 +2,16 @@
 
 There are two kinds of evidence. Closeness: samples are nearer to training images than held-out images are. So are samples
 that are narrow or blurred. Membership: samples are nearer to training images than to held-out images; copying does that.
+
+Held-out images may be of another kind than training images, as MNIST's are of other writers. Then honest samples, which are like
+training images, are nearer to these too. So some of the training images take the samples' place in the same comparison with the
+rest: what they show is no evidence.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import copysign, exp, inf, lgamma, sqrt
 
 import torch
@@ -220,7 +224,8 @@ class MemorisationReport:
     """What `memorisation` found, with the numbers of images it is based on.
 
     closeness: see `Closeness`. c_t: see `c_t`. nearer, nearer_error: see `nearer_to_train`. by_distance: membership by the
-    distance to the nearest sample. by_discriminator: by its logits, if they were given.
+    distance to the nearest sample. by_discriminator: by its logits, if they were given. control: the same of training images in
+    the samples' place, against the rest of them; None below 4.
     """
 
     train: int
@@ -232,18 +237,27 @@ class MemorisationReport:
     nearer_error: float
     by_distance: Membership
     by_discriminator: Membership | None
+    control: MemorisationReport | None = None
 
     @property
     def copies(self) -> bool:
-        """Whether samples evidently copy training images."""
-        nearer = deviations(self.nearer - 0.5, self.nearer_error)
-        return max(nearer, self.by_distance.deviations, self.by_distance.caught_deviations) > EVIDENT
+        """Whether samples evidently copy training images, more than the control does."""
+        mine, theirs = self._membership(), self.control._membership() if self.control else (0.0, 0.0, 0.0)
+        return any(found - max(0.0, usual) > EVIDENT for found, usual in zip(mine, theirs, strict=True))
 
     @property
     def close(self) -> bool:
-        """Whether samples are evidently closer to training images than held-out images are."""
+        """Whether samples are evidently closer to training images than held-out images are, and than the control is."""
+        mine, theirs = self._closeness(), self.control._closeness() if self.control else (0.0, 0.0)
+        return any(found - min(0.0, usual) < -EVIDENT for found, usual in zip(mine, theirs, strict=True))
+
+    def _membership(self) -> tuple[float, float, float]:
+        """Standard errors of chance above what chance gives."""
+        return deviations(self.nearer - 0.5, self.nearer_error), self.by_distance.deviations, self.by_distance.caught_deviations
+
+    def _closeness(self) -> tuple[float, float]:
         found = self.closeness
-        return min(self.c_t or 0.0, deviations(found.authentic - found.authentic_held_out, found.authentic_error)) < -EVIDENT
+        return self.c_t or 0.0, deviations(found.authentic - found.authentic_held_out, found.authentic_error)
 
     @property
     def verdict(self) -> str:
@@ -257,9 +271,10 @@ class MemorisationReport:
         return f"No copying is seen: {self._evidence()}; with {numbers} an AUC below {least:.3f} would not be evidence."
 
     def _evidence(self) -> str:
+        control = "" if self.control is None else f", of training images that take their place {self.control.nearer:.1%}"
         said = (
             f"{self.closeness.authentic:.1%} of samples are authentic, of held-out images {self.closeness.authentic_held_out:.1%}, "
-            f"{self.nearer:.1%} are nearer to a training than to a held-out image (by chance 50% ± {2 * self.nearer_error:.1%}), "
+            f"{self.nearer:.1%} are nearer to a training than to a held-out image (by chance 50% ± {2 * self.nearer_error:.1%}{control}), "
             f"and by distance training images are told from held-out ones with {_shown(self.by_distance)}"
         )
         return said if self.by_discriminator is None else f"{said}, by the discriminator with {_shown(self.by_discriminator)}"
@@ -283,6 +298,16 @@ def memorisation(
     train, held_out, generated = checked(train), checked(held_out), checked(generated)
     if min(len(train), len(held_out)) < 2:
         raise DataError(f"copying is told from 2 training and 2 held-out images up, got {len(train)} and {len(held_out)}.")
+    found = _compared(train, held_out, generated, logits, seed)
+    if len(train) < 4:
+        return found
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+    place = order[: min(len(generated), len(train) // 2)]
+    rest = torch.ones(len(train), dtype=torch.bool).index_fill(0, place, False)
+    return replace(found, control=_compared(train[rest], held_out, train[place], None, seed))
+
+
+def _compared(train: Tensor, held_out: Tensor, generated: Tensor, logits: tuple[Tensor, Tensor] | None, seed: int) -> MemorisationReport:
     nearer, error = nearer_to_train(train, held_out, generated, seed)
     return MemorisationReport(
         train=len(train),

@@ -77,9 +77,10 @@ def scores(report: MemorisationReport) -> list[Score]:
     from elegan.metrics.report import Score
 
     closeness, membership = report.closeness, report.by_distance
+    usual = 0.5 if report.control is None else report.control.by_distance.auc
     return [
         share_score("authentic", closeness.authentic, report.generated, closeness.authentic_held_out, ""),
-        Score("membership AUC", membership.auc, membership.low, membership.high, 0.5),
+        Score("membership AUC", membership.auc, membership.low, membership.high, usual),
     ]
 
 

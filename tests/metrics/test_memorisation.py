@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from math import inf, isfinite, sqrt
 
@@ -278,6 +279,38 @@ def test_known_answers(samples: Tensor, copies: bool, close: bool, said: str) ->
     assert said in report.verdict
     assert report.verdict.endswith(".")
     assert f"{report.by_distance.auc:.3f}" in report.verdict
+
+
+SHIFTED = 1.3 * HELD_OUT + 0.3
+"""Held-out images of another kind than the training images."""
+
+
+@pytest.mark.parametrize(
+    ("samples", "copies"),
+    [(normal(200, 12, 4), False), (normal(400, 12, 5), False), (COPIES, True), (TRAIN[:200], True)],
+    ids=["honest", "more of them", "copies", "exact copies"],
+)
+def test_held_out_images_of_another_kind_accuse_nobody(samples: Tensor, copies: bool) -> None:
+    """Without the control honest samples would be accused: they are like training images, and these are nearer to one another."""
+    report = memorisation(TRAIN, SHIFTED, samples)
+    assert replace(report, control=None).copies
+    assert report.copies == copies
+    assert f"of training images that take their place {report.control.nearer:.1%}" in report.verdict  # type: ignore[union-attr]
+
+
+def test_held_out_images_of_another_kind_make_nobody_close() -> None:
+    """Training images of two kinds, held-out ones of the wider of them alone."""
+    train, samples = (torch.cat([0.3 * normal(150, 12, seed), normal(150, 12, seed + 1)]) for seed in (6, 8))
+    report = memorisation(train, normal(150, 12, 10), samples)
+    assert replace(report, control=None).close
+    assert not report.close
+
+
+def test_the_control_is_the_same_comparison() -> None:
+    control = memorisation(TRAIN, HELD_OUT, SAMPLES, seed=2).control
+    assert control is not None
+    assert (control.train, control.held_out, control.generated, control.control) == (150, 150, 150, None)
+    assert memorisation(TRAIN[:3], HELD_OUT, SAMPLES).control is None
 
 
 def test_honest_samples_are_seldom_accused(monkeypatch: pytest.MonkeyPatch) -> None:
