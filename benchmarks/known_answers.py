@@ -69,4 +69,4 @@ def measure(case: str, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    study("known_answers", CASES, range(1), measure)
+    study("known_answers", CASES, range(3), measure)
