@@ -8,12 +8,14 @@ perfect generator would make, or those 2,000 with a fault. 2,000 test images jud
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from statistics import mean
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
-from study import data_folder, study
+from study import RESULTS, data_folder, study
 
 import elegan
 from elegan.pictures import Pixels
@@ -68,5 +70,32 @@ def measure(case: str, seed: int) -> dict[str, Any]:
     return {"findings": list(found.findings), **{score.name: score.value for score in found.scores}}
 
 
+SHOWN = (
+    "Fréchet distance (classifier)",
+    "kernel distance (classifier)",
+    "precision",
+    "recall",
+    "coverage",
+    "intra-class distance ratio (classifier)",
+    "sharpness",
+    "grain",
+    "KL of classes",
+    "recognised",
+    "useful",
+    "authentic",
+    "membership AUC",
+)
+
+
+def table() -> str:
+    """Markdown: a row for each number, a column for each case; means over the seeds."""
+    found = {case: [json.loads(path.read_text()) for path in sorted((RESULTS / "known_answers").glob(f"{case}-*.json"))] for case in CASES}
+    lines = [f"| | {' | '.join(CASES)} |", "|---" * (len(CASES) + 1) + "|"]
+    for name in SHOWN:
+        lines.append(f"| {name} | {' | '.join(f'{mean(result[name] for result in found[case]):.3g}' for case in CASES)} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     study("known_answers", CASES, range(3), measure)
+    print(table())

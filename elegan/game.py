@@ -75,12 +75,12 @@ class Spec:
         return [(axis.centre - FRAME * axis.scale, axis.centre + FRAME * axis.scale) for axis in self.axes]
 
     def points_of(self, samples: Tensor) -> Tensor:
-        """What networks make, (n, d, 1, 1), as points of the data, (n, d) float32."""
-        points = samples.flatten(1).float()
+        """What networks make, (n, d, 1, 1), as points of the data, (n, d) float64."""
+        points = samples.flatten(1).cpu().double()
         return points * points.new_tensor([axis.scale for axis in self.axes]) + points.new_tensor([axis.centre for axis in self.axes])
 
     def seen(self, points: Tensor) -> Tensor:
-        """Points of the data (n, d) as networks see them: (n, d, 1, 1) float32."""
+        """Points of the data (n, d) float64 as networks see them: (n, d, 1, 1) float32. A large centre costs no digits."""
         centred = points - points.new_tensor([axis.centre for axis in self.axes])
         return (centred / points.new_tensor([axis.scale for axis in self.axes])).float()[:, :, None, None]
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-Points = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+Points = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 

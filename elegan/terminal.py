@@ -54,7 +54,8 @@ def show_train(function: Function, arguments: dict[str, Any], *, dry_run: bool, 
         return
     code = f" --model {shlex.quote(run.config['model'])}" if run.config["model"].endswith(".py") else ""
     print(f"Samples: {run.path / 'samples.png'}")
-    print(f"More of them: elegan sample {shlex.quote(str(run.path))}{code} --seeds 0-99 --out FOLDER")
+    more = "--seeds 0-9999 --out points.csv" if run.record["spec"].get("axes") else "--seeds 0-99 --out FOLDER"
+    print(f"More of them: elegan sample {shlex.quote(str(run.path))}{code} {more}")
 
 
 def follow(function: Function, arguments: dict[str, Any], dry_run: bool) -> None:

@@ -12,7 +12,7 @@ from elegan.data.downloads import DOWNLOADS, Announce, downloaded
 from elegan.data.files import FolderSource, ZipSource
 from elegan.data.hub import NAME, PREFIX, HubSource
 from elegan.data.parquet import parquet_of, saved_of
-from elegan.data.points import POINTS
+from elegan.data.points import FILES, POINTS, is_named
 from elegan.data.source import Source, check_split
 from elegan.errors import DataError, nearest
 
@@ -56,7 +56,7 @@ def open_data(
             source.notes.append(f"Read from {path.resolve()}, because it is here: the data set of that name was not downloaded.")
     elif where in DOWNLOADS:
         source = downloaded(where, split, download=download, announce=announce or _ignore)
-    elif where in POINTS:
+    elif is_named(where):
         raise DataError(f"{where} holds points, not images: `elegan train {where}` learns them. Give images.")
     else:
         raise DataError(_missing(where, path))
@@ -82,6 +82,8 @@ def _open_path(path: Path, where: str, split: str) -> Source:
         return ZipSource(path, where, split)
     if path.suffix.lower() == ".parquet" and (source := parquet_of(path, where, split)):
         return source
+    if path.suffix.lower() in FILES:
+        raise DataError(f"{where} holds points, not images: `elegan train {where}` learns them. Give images.")
     raise DataError(
         f"{where} is a {path.suffix or 'plain'} file: expected a folder of images, a .zip or a .parquet file. Give one of these."
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from PIL import Image
 from torch import Tensor
 
 from elegan.data.images import Unreadable, damage, open_image
@@ -33,12 +33,12 @@ Draw = Callable[[int, np.random.Generator], Values]
 class PointData:
     """Points ready for training.
 
-    spec: their axes. points: (n, d) float32, as they are in the data. mixture: what they were drawn from, if that is known
+    spec: their axes. points: (n, d) float64, as they are in the data. mixture: what they were drawn from, if that is known
     and is a mixture of Gaussians. fingerprint: a hash of the points. They have no classes and no attributes.
     """
 
     spec: Spec
-    points: npt.NDArray[np.float32]
+    points: Values
     name: str
     where: str
     fingerprint: str
@@ -54,7 +54,7 @@ class PointData:
 
     def real(self, rows: Rows, device: torch.device) -> Tensor:
         """These points as networks see them: (n, d, 1, 1) float32."""
-        return self.spec.seen(torch.from_numpy(self.points[rows]).to(device))
+        return self.spec.seen(torch.from_numpy(self.points[rows])).to(device)
 
 
 def moons(count: int, random: np.random.Generator) -> Values:
@@ -86,9 +86,18 @@ SHAPES: dict[str, Draw] = {"moons": moons, "spiral": spiral, "swiss_roll": swiss
 POINTS = (*MIXTURES, *SHAPES)
 
 
+MOST = 1e30
+"""The largest number that a point may have: its square still fits float64 with room to spare, and its share of a scale float32."""
+
+
+def is_named(where: str) -> bool:
+    """Whether it is a name of `POINTS`; what is here by that name is meant before it."""
+    return where in POINTS and not Path(where).exists()
+
+
 def has_splits(where: str) -> bool:
     """Whether there are other points to test with: what is drawn can be drawn again."""
-    return where in POINTS or Path(where).suffix.lower() in PICTURES
+    return is_named(where) or Path(where).suffix.lower() in PICTURES
 
 
 def open_points(where: str, split: str = "train") -> PointData | None:
@@ -99,10 +108,10 @@ def open_points(where: str, split: str = "train") -> PointData | None:
     """
     check_split(split)
     path, seed = Path(where).expanduser(), int(split == "test")
-    if where in MIXTURES:
+    if is_named(where) and where in MIXTURES:
         mixture = MIXTURES[where]
         return made(mixture.sample(COUNT, seed).numpy(), where, together=True, mixture=mixture)
-    if where in SHAPES:
+    if is_named(where):
         return made(SHAPES[where](COUNT, np.random.default_rng(seed)), where, together=True)
     if not path.is_file() or path.suffix.lower() not in (*FILES, *PICTURES):
         return None
@@ -121,40 +130,46 @@ def made(
     check(points, where)
     centres, scales = points.mean(0), points.std(0)
     scales = np.full_like(scales, np.sqrt((scales**2).mean())) if together else scales
-    names = names or ["x", "y", "z"][: points.shape[1]] if points.shape[1] <= 3 else [f"x{i}" for i in range(points.shape[1])]
+    count = points.shape[1]
+    names = names or (["x", "y", "z"][:count] if count <= 3 else [f"x{i}" for i in range(count)])
     axes = tuple(Axis(*one) for one in zip(names, centres.tolist(), np.where(scales > 0, scales, 1.0).tolist(), strict=True))
-    kept = points.astype(np.float32)
-    spec, notes = Spec(len(axes), 1, 1, axes=axes), [f"{len(kept):,} points with the axes {', '.join(names)}."]
-    return PointData(spec, kept, Path(where).stem, where, digest(kept.tobytes(), names), mixture, notes)
+    spec, notes = Spec(len(axes), 1, 1, axes=axes), [f"{len(points):,} points with the axes {', '.join(names)}."]
+    return PointData(spec, points, Path(where).stem, where, digest(points.tobytes(), names), mixture, notes)
 
 
 def check(points: Values, where: str) -> None:
     count, axes = points.shape
     if count < 2 or not 1 <= axes <= LARGEST:
         raise DataError(f"{where} has {count} points with {axes} axes: expected 2 points or more, with 1 to {LARGEST} axes.")
-    if bad := int((~np.isfinite(points)).any(1).sum()):
-        raise DataError(f"{bad} of the {count} points in {where} have a number that is not finite. Mend or remove them.")
+    if bad := int((~(np.abs(points) < MOST)).any(1).sum()):
+        raise DataError(
+            f"{bad} of the {count} points in {where} have a number that is not finite, or beyond {MOST:g}. Mend or remove them."
+        )
 
 
 def read_npy(path: Path) -> tuple[None, Values]:
     try:
         numbers = np.load(path, allow_pickle=False)
-        return None, np.atleast_2d(numbers.T).T.astype(np.float64) if numbers.ndim <= 2 else np.empty((0, 0))
-    except (OSError, ValueError, EOFError, TypeError) as error:
+        if numbers.dtype.kind not in "biuf" or numbers.ndim not in (1, 2):
+            raise ValueError(f"it holds {numbers.dtype} of the shape {numbers.shape}")
+        return None, np.atleast_2d(numbers.T).T.astype(np.float64)
+    except (OSError, ValueError, EOFError, TypeError, MemoryError) as error:
         raise DataError(f"{path} cannot be read as an array of numbers (n, d): {error}") from error
 
 
 def read_csv(path: Path) -> tuple[list[str] | None, Values]:
     """Numbers, a point in each line; the first line may name the axes."""
     try:
-        lines = [line for line in csv.reader(path.read_text(encoding="utf-8-sig").splitlines()) if line]
+        reader = csv.reader(path.read_text(encoding="utf-8-sig").splitlines())
+        numbered = [(reader.line_num, line) for line in reader if line]
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a table: {error}") from error
-    head = lines[0] if lines and not all(map(is_number, lines[0])) else None
-    rows = lines[1:] if head else lines
-    for number, line in enumerate(rows, 2 if head else 1):
+    head = numbered[0][1] if numbered and not all(map(is_number, numbered[0][1])) else None
+    rows = [line for _, line in numbered[1 if head else 0 :]]
+    for number, line in numbered[1 if head else 0 :]:
         if len(line) != len(rows[0]) or not all(map(is_number, line)):
-            raise DataError(f"line {number} of {path} is no point: expected {len(rows[0])} numbers, got {','.join(line)[:60]!r}.")
+            expected = f"expected {len(rows[0])} numbers with commas between them"
+            raise DataError(f"line {number} of {path} is no point: {expected}, got {','.join(line)[:60]!r}.")
     if not rows or (head and len(head) != len(rows[0])):
         raise DataError(f"{path} has no points, or other names than columns: expected lines of numbers with commas between them.")
     return head, np.array([[float(cell) for cell in line] for line in rows])
@@ -172,7 +187,9 @@ def drawn_from(path: Path, random: np.random.Generator) -> Values:
     """Points as dense as the picture is dark, within [-1, 1] on its longer side, y upwards."""
     try:
         with damage(), open_image(path.read_bytes()) as image:
-            dark = 255.0 - np.asarray(image.convert("L"), np.float64)
+            seen = image.convert("RGBA")
+            seen = Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen)  # what is clear is not dark
+            dark = 255.0 - np.asarray(seen.convert("L"), np.float64)
     except Unreadable as error:
         raise DataError(f"{path} cannot be read as a picture: {error}.") from error
     if not dark.any():

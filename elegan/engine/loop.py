@@ -248,7 +248,7 @@ class Training:
             conditions = gan.spec.conditions_of(seeds)
             conditions = None if conditions is None else conditions.to(self.turns.device)
             samples = gan.sample(SeedRandomness(seeds, self.turns.device), conditions)
-        shown = scatter(spec.points_of(samples).cpu().numpy(), spec.frame) if spec.is_point else grid(to_pixels(samples), columns)
+        shown = scatter(spec.points_of(samples).numpy(), spec.frame) if spec.is_point else grid(to_pixels(samples), columns)
         picture = png(shown)
         checkpoint.write_file(self.run.path / "samples" / f"{self.step:08d}.png", picture)
         checkpoint.write_file(self.run.path / "samples.png", picture)

@@ -113,7 +113,6 @@ def compare(
     paths = [os.fspath(one) for one in samples]
     if len(paths) < 2 or len(set(paths)) < len(paths):
         raise OptionError("compare: name two or more different runs, folders or files.")
-    make_folder(Path(out))
     if points := [path for path in paths if (run := run_at(path)) is not None and spec_of(run).is_point]:
         raise OptionError(f"compare: {points[0]} makes points, and images are compared. `elegan evaluate` measures each.")
     own = next((str(run.config["data"]) for run in map(run_at, paths) if run is not None), None)
@@ -124,6 +123,7 @@ def compare(
     )  # fmt: skip
     asked = [replace(every, samples=path, best=best and run_at(path) is not None) for path in paths]
     refuse_unlike([Evaluation((), (), foreseen(one, heard)) for one in asked], force)
+    make_folder(Path(out))
     shared = share(asked[0], heard)
     found = [evaluated(one, None, heard, shared) for one in asked]
     comparison = Comparison(tuple(names_of(paths)), tuple(found), refuse_unlike(found, force))

@@ -50,7 +50,7 @@ class Model:
         self, seeds: str | int | Iterable[int], class_: str | int | None = None, attributes: Mapping[str, float] | None = None
     ) -> Samples:
         """uint8 (n, h, w, c): one picture for each seed ("0-35", "1,2,5-10", a number, or numbers; an array or a tensor too).
-        Of a model of points float32 (n, d), in the units of the data.
+        Of a model of points float64 (n, d), in the units of the data.
 
         Seed i is always the same picture. Without `class_` seed i is of class i modulo the number of classes; attributes
         that are not named are those of one of the training images, another for each of the first seeds. Raises OptionError
@@ -130,7 +130,7 @@ class Model:
         with sampling(self.gan) as gan, layer_randomness(key(*seeds, "layers"), device):
             samples = gan.sample(SeedRandomness((*seeds, *[0] * padding), device), conditions)
         made = samples[: len(seeds)]
-        return self.spec.points_of(made).cpu().numpy() if self.spec.is_point else to_pixels(made)
+        return self.spec.points_of(made).numpy() if self.spec.is_point else to_pixels(made)
 
 
 def parse_seeds(seeds: str | int | Iterable[int]) -> tuple[int, ...]:

@@ -54,7 +54,7 @@ def sample(
     out
         NAME.png for one grid; NAME.npz for arrays (images, labels, seeds); any other name for a folder with a picture
         for each seed, in a subfolder for each class if there are classes. Without it samples-SEEDS.png in the run. Points
-        go into a picture, NAME.png, a table, NAME.csv, or an array, NAME.npz.
+        go into a picture, NAME.png, a table, NAME.csv, or an array, NAME.npy.
     columns
         Columns of the grid. Without it one for each class if there are 2 to 16 classes, else as many as rows.
     best
@@ -75,7 +75,9 @@ def sample(
 
     found = find_run(run)
     if spec_of(found).is_point:
-        return sample_points(found, seeds, class_ or attributes, Path(out) if out else None, best, model, device)
+        only = {"--class": class_, "--attributes": attributes, "--columns": columns}
+        said = ", ".join(f"{flag} {value}" for flag, value in only.items() if value is not None)
+        return sample_points(found, seeds, said, Path(out) if out else None, best, model, device, listener)
     numbers = parse_seeds("0-63" if seeds is None else seeds)
     if columns is not None and columns < 1:
         raise OptionError(f"--columns: got {columns}, expected at least 1.")
@@ -87,9 +89,9 @@ def sample(
             listener.message(note)
     classes, names = loaded.classes_of(numbers, class_), folder_names(loaded.spec.classes)
     asked = parse_attributes(attributes)
-    said = None if class_ is None else names[classes[0]]
+    named = None if class_ is None else names[classes[0]]
     target = (
-        Path(out) if out else found.path / (("best-" if best else "") + grid_name(numbers, safe_name(attributes) if attributes else said))
+        Path(out) if out else found.path / (("best-" if best else "") + grid_name(numbers, safe_name(attributes) if attributes else named))
     )
     check_target(target)
     pixels = loaded.sample(numbers, class_, asked)

@@ -265,6 +265,8 @@ def start(job: Job, run: Run, sitting: Sitting, listener: Listener) -> tuple[Tra
 
 def write_down(job: Job, run: Run, target: int, found: dict[str, Any]) -> None:
     """The options, the facts, and the data's first pictures, or points."""
+    import numpy as np
+
     from elegan.data.points import PointData
     from elegan.engine.checkpoint import write_file
     from elegan.engine.loop import SHOWN_POINTS
@@ -273,7 +275,8 @@ def write_down(job: Job, run: Run, target: int, found: dict[str, Any]) -> None:
     run.create({**job.config, "steps": target}, found)
     data, columns = job.data, 8
     if isinstance(data, PointData):
-        shown = scatter(data.points[:SHOWN_POINTS], data.spec.frame)
+        rows = np.random.default_rng(0).permutation(len(data))[:SHOWN_POINTS]
+        shown = scatter(data.points[rows], data.spec.frame)
     else:
         shown = grid(data.images[: columns * columns], columns)
     write_file(run.path / "reals.png", png(shown))

@@ -99,7 +99,7 @@ def test_a_picture_is_drawn_from_where_it_is_dark(tmp_path: Path) -> None:
 
 
 BAD = {
-    "letters.csv": ("1,2\n3,a\n", "line 2 of .*letters.csv is no point: expected 2 numbers, got '3,a'"),
+    "letters.csv": ("1,2\n3,a\n", "line 2 of .*letters.csv is no point: expected 2 numbers with commas between them, got '3,a'"),
     "ragged.csv": ("x,y\n1,2\n3\n", "line 3 of .*ragged.csv is no point"),
     "empty.csv": ("", "has no points"),
     "names.csv": ("x,y,z\n1,2\n3,4\n", "other names than columns"),
@@ -116,6 +116,52 @@ def test_what_holds_no_points_is_one_clear_line(name: str, tmp_path: Path) -> No
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=said):
         open_points(str(tmp_path / name))
+
+
+def test_names_of_columns_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "five.csv").write_text("age,income,height,weight,iq\n1,2,3,4,5\n2,3,4,5,7\n")
+    found = open_points(str(tmp_path / "five.csv"))
+    assert found is not None
+    assert [axis.name for axis in found.spec.axes] == ["age", "income", "height", "weight", "iq"]
+
+
+def test_a_large_offset_costs_no_digits(tmp_path: Path) -> None:
+    times = 1.7e9 + np.random.default_rng(0).normal(size=(500, 1))
+    np.save(tmp_path / "times.npy", times)
+    found = open_points(str(tmp_path / "times.npy"))
+    assert found is not None
+    seen = found.real(np.arange(500), torch.device("cpu"))
+    assert float(seen.std()) == pytest.approx(1, abs=0.01)
+    assert np.allclose(found.spec.points_of(seen).numpy(), times, rtol=0, atol=1e-5)
+
+
+def test_numbers_too_large_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "huge.npy", np.array([[1.0], [1e300]]))
+    with pytest.raises(DataError, match=r"1 of the 2 points in .* not finite, or beyond 1e"):
+        open_points(str(tmp_path / "huge.npy"))
+
+
+@pytest.mark.parametrize("array", [np.zeros((3, 2), complex), np.zeros((2, 2, 2)), np.array(["a", "b"])], ids=["complex", "cube", "words"])
+def test_what_is_no_array_of_points_is_refused(array: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "no.npy", array)
+    with pytest.raises(DataError, match=r"cannot be read as an array of numbers .n, d.: it holds"):
+        open_points(str(tmp_path / "no.npy"))
+
+
+def test_what_is_here_is_meant_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "grid").mkdir()
+    assert open_points("grid") is None
+    assert open_points("ring") is not None
+
+
+def test_a_clear_ground_is_not_dark(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (40, 40), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (0, 0, 20, 40))
+    image.save(tmp_path / "left.png")
+    found = open_points(str(tmp_path / "left.png"))
+    assert found is not None
+    assert found.points[:, 0].max() < 0.01
 
 
 def test_a_pickle_is_not_opened(tmp_path: Path) -> None:
