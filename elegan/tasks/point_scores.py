@@ -30,7 +30,7 @@ OTHERS = 2
 """Seeds from here on draw points that are in no split."""
 
 UNEQUAL = 0.02
-"""A KL of the modes' shares by so much above that of the distribution's own points is worth a word, if it is three times theirs."""
+"""A KL of the modes' shares by so much above a perfect sampler's is worth a word, if it is three times that too."""
 
 NARROW, WIDE, FEWEST = 0.7, 1.3, 50
 """Modes beyond these parts of their real standard deviation are worth a word, where each has so many points on average."""
@@ -137,7 +137,7 @@ def distances(samples: torch.Tensor, real: torch.Tensor, others: torch.Tensor) -
         found, usual = measure(samples, real), measure(others, real) if len(others) == len(real) else None
         scores.append(Score(name, found.value, found.low, found.high, usual.value if usual else None, "lower"))
         if usual and found.low is not None and usual.high is not None and found.low > usual.high:
-            said.append(f"Unlike the real points: a {name} of {found.value:.3g}, of other real points {usual.value:.3g}.")
+            said.append(f"Unlike the real points: {name} {found.value:.3g}, of other real points {usual.value:.3g}.")
     return scores, said
 
 
@@ -177,8 +177,8 @@ def faults(found: Quality, own: Quality) -> list[str]:
     if found.high_quality < FALLS_SHORT * own.high_quality:
         stray, usual = f"{1 - found.high_quality:.1%}", f"{1 - own.high_quality:.1%}"
         said.append(f"Between the modes: {stray} of the points are near none, of the distribution's own {usual}.")
-    if found.kl is not None and own.kl is not None and found.kl > max(3 * own.kl, own.kl + UNEQUAL):
-        said.append(f"Unequal modes: a KL of {found.kl:.3f} from equal shares, of the distribution's own points {own.kl:.3f}.")
+    if found.kl is not None and found.floor is not None and found.kl > max(3 * found.floor, found.floor + UNEQUAL):
+        said.append(f"Unequal modes: a KL of {found.kl:.3f} from equal shares, of a perfect sampler's points {found.floor:.3f}.")
     ratios = known(found) if found.n >= FEWEST * found.total else []
     if ratios and min(ratios) < NARROW:
         said.append(f"Too narrow: a mode has {min(ratios):.2f} of the standard deviation that it should have.")
