@@ -21,12 +21,18 @@ def recipe(
 POINTS = {
     **{"network": "mlp", "width": 128, "discriminator_width": 128, "depth": 3, "latent": 8, "batch": 256, "steps": 20_000},
     **{"lr": 3e-3, "discriminator_lr": 3e-3, "schedule": "cosine", "average_half_life": 20_000.0},
-    **{"penalty_weight": 0.01, "penalty_interval": 4, "instance_noise": 0.5},
+    **{"penalty_weight": 0.01, "penalty_interval": 4, "instance_noise": 0.1},
 }
 """Noise that falls to nothing lets the discriminator see coarse shapes first and narrow peaks last."""
 
 PRESETS = {
-    "points": Preset(POINTS, sides=(1, 1), command="elegan train ring"),
+    "points": Preset(
+        POINTS,
+        sides=(1, 1),
+        command="elegan train ring",
+        cost="97 s on two CPU cores",
+        score="ring: 8 of 8 modes, 92.5% of high quality; grid: 25 of 25, 88.8% (one seed each)",
+    ),
     "small": Preset(
         {},
         sides=(16, 40),
