@@ -79,7 +79,7 @@ def swiss_roll(count: int, random: np.random.Generator) -> Values:
     return roll + 0.25 * random.standard_normal((count, 2))
 
 
-MIXTURES = {"ring": ring(), "grid": grid()}
+MIXTURES: dict[str, Callable[[], GaussianMixture]] = {"ring": ring, "grid": grid}
 """Eight and 25 peaks, as of Lin et al. (2018, section 4.2)."""
 
 SHAPES: dict[str, Draw] = {"moons": moons, "spiral": spiral, "swiss_roll": swiss_roll}
@@ -109,7 +109,7 @@ def open_points(where: str, split: str = "train") -> PointData | None:
     check_split(split)
     path, seed = Path(where).expanduser(), int(split == "test")
     if is_named(where) and where in MIXTURES:
-        mixture = MIXTURES[where]
+        mixture = MIXTURES[where]()
         return made(mixture.sample(COUNT, seed).numpy(), where, together=True, mixture=mixture)
     if is_named(where):
         return made(SHAPES[where](COUNT, np.random.default_rng(seed)), where, together=True)

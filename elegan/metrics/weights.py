@@ -20,8 +20,6 @@ from torch import Tensor
 from elegan.downloading import BLOCK, download
 from elegan.errors import DataError, OptionError, nearest
 
-_BLOCK = BLOCK
-
 Announce = Callable[[str], None]
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -146,7 +144,7 @@ def fetch(name: str, folder: Path, announce: Announce = lambda line: None) -> Pa
     target = folder / published.file
     announce(f"Downloading the weights of {name} from {published.what} to {target}.")
     with new_file(target) as making:
-        limit = 2 * published.size + _BLOCK
+        limit = 2 * published.size + BLOCK
         download(published.address, making, limit, f"{limit} bytes", partial(failure, name, published))
         if (found := sha256_of(making)) != published.sha256:
             raise DataError(

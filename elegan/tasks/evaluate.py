@@ -112,7 +112,8 @@ def evaluated(asked: Asked, out: str | Path | None, listener: Listener, shared: 
     check_target(asked, out)
     run = run_at(asked.samples)
     if run is not None and spec_of(run).is_point:
-        return written(measure_points(run, asked), asked, out)
+        found = measure_points(run, asked)
+        return written(found, target_of(asked, out, found.protocol))
     shared = shared or share(asked, listener)
     material = gather(asked, listener)
     kind = choose(asked.features, asked.weights, material.learned)
@@ -120,7 +121,7 @@ def evaluated(asked: Asked, out: str | Path | None, listener: Listener, shared: 
     target = target_of(asked, out, protocol(material, extractor, asked.seed))
     picture = None if target is None else target.with_name(f"{target.stem}-nearest.png")
     found = measured(material, extractor, asked, listener, shared, picture)
-    return written(found, asked, out)
+    return written(found, target)
 
 
 def share(asked: Asked, listener: Listener) -> Shared:
@@ -270,11 +271,10 @@ def target_of(asked: Asked, out: str | Path | None, told: Mapping[str, Any]) -> 
     return folder / f"{'-'.join(map(str, parts))}.json".replace("/", "_").replace(" ", "_")
 
 
-def written(found: Evaluation, asked: Asked, out: str | Path | None) -> Evaluation:
+def written(found: Evaluation, target: Path | None) -> Evaluation:
     """With its JSON, where it goes into a file."""
     from elegan.engine.checkpoint import write_json
 
-    target = target_of(asked, out, found.protocol)
     if target is not None:
         write_json(target, found.as_dict())
     return found

@@ -88,10 +88,7 @@ def gather(asked: Asked, listener: Listener) -> Material:
 
 
 def check(asked: Asked) -> None:
-    if asked.count is not None and asked.count < 2:
-        raise OptionError(f"--count: got {asked.count}, expected at least 2.")
-    if not 0 <= asked.seed < 2**32:
-        raise OptionError(f"--seed: got {asked.seed}, expected a number from 0 to 2**32 - 1.")
+    check_numbers(asked, least=2)
 
 
 def foreseen(asked: Asked, listener: Listener) -> dict[str, Any]:
@@ -108,6 +105,14 @@ def foreseen(asked: Asked, listener: Listener) -> dict[str, Any]:
 
 def form(spec: Spec) -> str:
     return f"{spec.height} x {spec.width}, {spec.channels} channels, 8 bits"
+
+
+def check_numbers(asked: Asked, least: int) -> None:
+    """OptionError for fewer samples than `least`, or a seed that is none."""
+    if asked.count is not None and asked.count < least:
+        raise OptionError(f"--count: got {asked.count}, expected at least {least}.")
+    if not 0 <= asked.seed < 2**32:
+        raise OptionError(f"--seed: got {asked.seed}, expected a number from 0 to 2**32 - 1.")
 
 
 def run_at(where: str) -> Run | None:

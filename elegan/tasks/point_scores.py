@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from elegan.errors import DataError, OptionError
-from elegan.tasks.material import Asked
+from elegan.tasks.material import Asked, check_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +40,7 @@ def measure_points(run: Run, asked: Asked) -> Evaluation:
     """Points of seeds from 0 on, against as many real ones that the model did not learn from, where the distribution is known."""
     import torch
 
+    import elegan
     from elegan.metrics.report import Evaluation
     from elegan.tasks.loading import load
     from elegan.tasks.scores import drawn
@@ -67,25 +68,21 @@ def measure_points(run: Run, asked: Asked) -> Evaluation:
             "extractor": {"name": "points"},
             "distances": f"each axis in its scale, {compared:,} points",
             "seed": asked.seed,
-            "elegan": version(),
+            "elegan": elegan.__version__,
         },
         (*model.notes, *about(run, reference)),
     )
 
 
 def about(run: Run, reference: PointData) -> list[str]:
+    from elegan.data.points import has_splits
+
     learned = run.record["data"]
     if reference.fingerprint == learned["fingerprint"]:
         return ["The real points are those that the model learned from: name others with --against, or copies would go unnoticed."]
-    if reference.where == learned["where"] and not has_other_points(reference.where):
+    if reference.where == learned["where"] and not has_splits(reference.where):
         return [f"{reference.where} is not what it was when this run was trained."]
     return []
-
-
-def has_other_points(where: str) -> bool:
-    from elegan.data.points import has_splits
-
-    return has_splits(where)
 
 
 def in_scales(points: torch.Tensor, model: Model) -> torch.Tensor:
@@ -93,18 +90,9 @@ def in_scales(points: torch.Tensor, model: Model) -> torch.Tensor:
     return model.spec.seen(points).flatten(1).double()
 
 
-def version() -> str:
-    import elegan
-
-    return elegan.__version__
-
-
 def check(asked: Asked) -> None:
     """OptionError for what only images have, or numbers that cannot be."""
-    if not 0 <= asked.seed < 2**32:
-        raise OptionError(f"--seed: got {asked.seed}, expected a number from 0 to 2**32 - 1.")
-    if asked.count is not None and asked.count < 50:
-        raise OptionError(f"--count: got {asked.count}, expected at least 50 points.")
+    check_numbers(asked, least=50)
     for name in ("train", "weights", "perceptual"):
         if getattr(asked, name):
             raise OptionError(f"--{name}: this run makes points, which no network has to judge. Leave it out.")
@@ -114,9 +102,9 @@ def check(asked: Asked) -> None:
 
 def real_points(where: str, split: str, model: Model) -> tuple[PointData, str]:
     """The test split where there is one; DataError for points that are not here, or have other axes than the model's."""
-    from elegan.data import open_points
+    from elegan.data.points import has_splits, open_points
 
-    split = split or ("test" if has_other_points(where) else "train")
+    split = split or ("test" if has_splits(where) else "train")
     found = open_points(where, split)
     if found is None:
         raise DataError(f"{where} holds no points to compare with. Name some with --against: ring, grid, or a .csv or .npy file.")

@@ -129,7 +129,7 @@ def test_something_else_at_the_address_is_not_kept(there: Path, tmp_path: Path) 
 
 
 def test_too_much_at_the_address_is_not_read_to_its_end(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "_BLOCK", 100)
+    monkeypatch.setattr(weights, "BLOCK", 100)
     there.write_bytes(bytes(10 * there.stat().st_size))
     with pytest.raises(DataError, match=r"more than \d+ bytes came"):
         fetch("inception", tmp_path / "cache")

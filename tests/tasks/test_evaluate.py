@@ -262,4 +262,4 @@ def test_results_that_cannot_be_written_are_said(run: elegan.Run, tmp_path: Path
     with pytest.raises(elegan.RunError, match="could not make"):
         elegan.evaluate(run, out=tmp_path / "file" / "found.json")
     with pytest.raises(elegan.RunError, match="could not write"):
-        evaluating.written(Evaluation((), (), {}), Asked(""), tmp_path / "file" / "found.json")
+        evaluating.written(Evaluation((), (), {}), tmp_path / "file" / "found.json")
