@@ -1,6 +1,6 @@
 """elegan's training loop against a plain file that does the same update, interleaved in one run.
 
-Usage: python benchmarks/throughput.py [dcgan|sngan|wgan_gp ...]
+Usage: python benchmarks/throughput.py [dcgan|sngan|wgan_gp|points ...]
 
 The plain files lie in `benchmarks/plain`; they import nothing of elegan. elegan's side is the real loop: batches from a
 memory-mapped file, bookkeeping, log lines and progress, in the precision that `--precision auto` chooses here. Only saves are
@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from plain import dcgan, resnet
+from plain import dcgan, points, resnet
 from study import machine
 
 from elegan.data.batches import Batches
+from elegan.data.points import PointData, open_points
 from elegan.data.preparation import ImageData
 from elegan.engine.average import Average
 from elegan.engine.loop import Intervals, Listener, Training
@@ -46,6 +47,8 @@ CASES: dict[str, dict[str, Any]] = {
         "options": {"network": "resnet", "width": 256, "discriminator_width": 128},
         "target": 3.2,
     },
+    # the plain file has the same operations here, so that what is left is what the engine costs
+    "points": {"batch": 256, "rounds": 400, "steps": 1, "options": {}, "target": 0.8},
 }
 
 
@@ -73,9 +76,14 @@ def pictures(side: int, folder: Path) -> ImageData:
     return ImageData(Spec(3, side, side), images, None, "noise", "noise", "", folder)
 
 
-def elegan_side(name: str, case: dict[str, Any], data: ImageData, folder: Path) -> tuple[Training, str]:
-    found = find_recipe(name)
-    recipe = found.make(data.spec, found.resolve("none", {"batch": case["batch"], **case["options"]}))
+def data_for(name: str, case: dict[str, Any], folder: Path) -> ImageData | PointData:
+    ring = open_points("ring") if name == "points" else None
+    return ring or pictures(case["side"], folder)
+
+
+def elegan_side(name: str, case: dict[str, Any], data: ImageData | PointData, folder: Path) -> tuple[Training, str]:
+    found = find_recipe("rpgan" if name == "points" else name)
+    recipe = found.make(data.spec, found.resolve("none" if name != "points" else name, {"batch": case["batch"], **case["options"]}))
     torch.manual_seed(0)
     gan = recipe.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     prepare_networks(gan)
@@ -87,7 +95,9 @@ def elegan_side(name: str, case: dict[str, Any], data: ImageData, folder: Path) 
     return Unsaved(turns, batches, run, Intervals(save=10**9, log=50), Listener()), precision
 
 
-def plain_side(name: str, case: dict[str, Any], data: ImageData) -> Callable[[], None]:
+def plain_side(name: str, case: dict[str, Any], data: ImageData | PointData) -> Callable[[], None]:
+    if isinstance(data, PointData):
+        return points.trainer(data.real(np.arange(len(data)), torch.device("cpu")).flatten(1), case["rounds"] * (REPEATS + 1))
     images = torch.from_numpy(np.array(data.images)).permute(0, 3, 1, 2).contiguous()
     if name == "dcgan":
         return dcgan.trainer(images, case["batch"])
@@ -97,7 +107,7 @@ def plain_side(name: str, case: dict[str, Any], data: ImageData) -> Callable[[],
 def measure(name: str) -> dict[str, Any]:
     case = CASES[name]
     with tempfile.TemporaryDirectory() as name_of_folder:
-        data = pictures(case["side"], Path(name_of_folder))
+        data = data_for(name, case, Path(name_of_folder))
         training, precision = elegan_side(name, case, data, Path(name_of_folder))
         play = plain_side(name, case, data)
         consumed = case["batch"] * case["rounds"]

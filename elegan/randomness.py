@@ -50,7 +50,7 @@ class BatchRandomness:
         return torch.Generator().manual_seed(key(self.seed, self.step, stream))
 
     def _cut(self, drawn: Tensor) -> Tensor:
-        return drawn[self.start : self.stop].to(self.device)
+        return (drawn if len(drawn) == self.stop - self.start else drawn[self.start : self.stop]).to(self.device)
 
 
 @dataclass(frozen=True)

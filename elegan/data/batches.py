@@ -45,6 +45,9 @@ class Batches:
 
     def rows(self, step: int) -> Rows:
         """The numbers of the images of `step`, (batch,), those of other parts too."""
+        epoch, place = divmod(step * self.batch, len(self.data))
+        if place + self.batch <= len(self.data):
+            return self._order(epoch)[place : place + self.batch]
         positions = np.arange(step * self.batch, (step + 1) * self.batch)
         epochs, places = np.divmod(positions, len(self.data))
         parts = [self._order(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,11 @@ class PointData:
 
     def real(self, rows: Rows, device: torch.device) -> Tensor:
         """These points as networks see them: (n, d, 1, 1) float32."""
-        return self.spec.seen(torch.from_numpy(self.points[rows])).to(device)
+        return self._seen[rows].to(device)
+
+    @cached_property
+    def _seen(self) -> Tensor:
+        return self.spec.seen(torch.from_numpy(self.points))
 
 
 def moons(count: int, random: np.random.Generator) -> Values:

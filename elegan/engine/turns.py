@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import isfinite
 from typing import Literal
 
 import torch
@@ -59,11 +60,13 @@ class Turns:
         play = {"alternating": self.alternate, "simultaneous": self.move_together, "extragradient": self.look_ahead}[self.settings.update]
         try:
             readings = play(batch.split(self.settings.accumulate), step)
-            noted = {name: torch.stack(values).mean() for name, values in self.gan.notes.items()}
-        finally:
-            self.gan.notes.clear()
+            noted = {name: mean(values) for name, values in self.gan.notes.items()}
+        except BaseException:
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
+            raise
+        finally:
+            self.gan.notes.clear()
         if self.average is not None:
             self.average.update(self.gan, batch.random.total, (step + 1) * batch.random.total)
         return readings | noted
@@ -124,7 +127,7 @@ class Turns:
         for network in self.advancing[player]:
             advance(network)
         losses = [self.evaluate(player, move, seed, len(moves)) for move, seed in zip(moves, seeds, strict=True)]
-        loss = torch.stack(losses).mean()
+        loss = mean(losses)
         self.average_over_processes(player, loss)
         norm = self.gradient_norm(player)
         check_finite(player, step, loss, norm)
@@ -145,7 +148,7 @@ class Turns:
         with turn(self.gan, player), layer_randomness(seed, self.device):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
                 loss = move.loss()
-            (loss / parts).backward(inputs=self.weights[player])  # type: ignore[no-untyped-call]
+            (loss if parts == 1 else loss / parts).backward(inputs=self.weights[player])  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def average_over_processes(self, player: str, loss: Tensor) -> None:
@@ -174,7 +177,7 @@ class Turns:
 
     @property
     def device(self) -> torch.device:
-        return next(self.gan.parameters()).device
+        return next(iter(self.weights.values()))[0].device
 
 
 def make_optimizer(weights: list[nn.Parameter], settings: Optimizer) -> torch.optim.Optimizer:
@@ -189,9 +192,13 @@ def make_optimizer(weights: list[nn.Parameter], settings: Optimizer) -> torch.op
     raise OptionError(f"there is no optimizer for {type(settings).__name__}: expected Adam, RMSprop or SGD.")
 
 
+def mean(values: list[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack(values).mean()
+
+
 def check_finite(player: str, step: int, loss: Tensor, norm: Tensor) -> None:
     """Before the player's weights are touched."""
-    if bool(torch.isfinite(loss) & torch.isfinite(norm)):
+    if isfinite(float(loss + norm)):  # one number to wait for
         return
     what = "loss" if not bool(torch.isfinite(loss)) else "gradient"
     raise NotFiniteError(f"the {player}'s {what} is no longer finite at step {step} (loss {float(loss)}, gradient length {float(norm)}).")
