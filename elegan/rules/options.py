@@ -17,10 +17,10 @@ from elegan.losses.penalties import PenaltyName
 from elegan.networks.conditions import Conditions, DiscriminatorCondition, GeneratorCondition
 from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from elegan.networks.layers import Norm
-from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
+from elegan.networks.mlp import ActivationName, MLPDiscriminator, MLPGenerator
 from elegan.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from elegan.optimizers import SGD, Adam, Optimizer, RMSprop, ScheduleName, check_rates, check_shares
-from elegan.rules.noise import NoiseName
+from elegan.rules.noise import InstanceNoise, NoiseFall, NoiseName
 from elegan.rules.two_player import Remedies, TwoPlayer
 
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
@@ -39,19 +39,26 @@ class Networks:
     width: Annotated[int, "the generator's channels on its largest map (dcgan) or at 32x32 (resnet), or units of a layer (mlp)"] = 64
     discriminator_width: Annotated[int, "the same of the discriminator"] = 64
     depth: Annotated[int, "hidden layers (mlp)"] = 1
+    activation: Annotated[ActivationName, "what follows a hidden layer (mlp)"] = "leaky_relu"
+    waves: Annotated[int, "sines and cosines of the sample that the discriminator sees beside it, for fine detail (mlp)"] = 0
     discriminator_norm: Annotated[Norm, "how the discriminator's layers are normalised"] = "batch"
 
     def idle(self) -> dict[str, str]:
         """Options that make no difference beside the others, and why."""
-        return {} if self.network == "mlp" else {"depth": f"--network {self.network} has as many layers as the images' size asks for"}
+        if self.network == "mlp":
+            return {}
+        return {
+            "depth": f"--network {self.network} has as many layers as the images' size asks for",
+            **dict.fromkeys(("activation", "waves"), f"--network {self.network} has its own"),
+        }
 
     def generator(self, spec: Spec, conditions: Conditions, told: GeneratorCondition) -> nn.Module:
-        own = {"depth": self.depth, "bounded": not spec.is_point} if self.network == "mlp" else {}
+        own = {"depth": self.depth, "activation": self.activation, "bounded": not spec.is_point} if self.network == "mlp" else {}
         make = NETWORKS[self.network][0]
         return make(spec.shape, latent=self.latent, width=self.width, conditions=conditions, told=told, **own)
 
     def discriminator(self, spec: Spec, conditions: Conditions, told: DiscriminatorCondition) -> nn.Module:
-        own = {"depth": self.depth} if self.network == "mlp" else {}
+        own = {"depth": self.depth, "activation": self.activation, "waves": self.waves} if self.network == "mlp" else {}
         make, norm = NETWORKS[self.network][1], self.discriminator_norm
         return make(spec.shape, width=self.discriminator_width, norm=norm, conditions=conditions, told=told, **own)
 
@@ -86,6 +93,8 @@ class Game:
     clip_weights: Annotated[float, "the largest absolute weight of the discriminator; 0 for any"] = 0.0
     orthogonal: Annotated[float, "weight of the generator's orthogonal regularisation"] = 0.0
     instance_noise: Annotated[float, "noise on all the discriminator sees: its standard deviation at the start; 0 at the end"] = 0.0
+    instance_noise_until: Annotated[float, "the share of the training after which there is none"] = 1.0
+    instance_noise_fall: Annotated[NoiseFall, "evenly to 0, or by even factors to a twentieth and then to 0"] = "linear"
     augment: Annotated[str, "what the discriminator sees is augmented: colour, translation, cutout, joined by +"] = "none"
     noise: Annotated[NoiseName, "the noise that samples are made from"] = "normal"
 
@@ -94,10 +103,17 @@ class Game:
         objectives.objective(self.objective, self.label_smoothing)
         penalties.penalty(self.penalty, self.penalty_weight, self.penalty_interval)
         augmentation(self.augment)
+        self.noise_on_samples()
 
     def idle(self) -> dict[str, str]:
         """Options that make no difference beside the others, and why."""
-        return dict.fromkeys(("penalty_weight", "penalty_interval"), "there is no penalty") if self.penalty == "none" else {}
+        unused = dict.fromkeys(("penalty_weight", "penalty_interval"), "there is no penalty") if self.penalty == "none" else {}
+        if not self.instance_noise:
+            unused |= dict.fromkeys(("instance_noise_until", "instance_noise_fall"), "there is no instance noise")
+        return unused
+
+    def noise_on_samples(self) -> InstanceNoise:
+        return InstanceNoise(self.instance_noise, self.instance_noise_until, self.instance_noise_fall)
 
     def play(self, spec: Spec, generator: nn.Module, discriminator: nn.Module, latent: int, auxiliary: float = 1.0) -> TwoPlayer:
         """The game between these networks."""
@@ -110,7 +126,13 @@ class Game:
             noise=self.noise,
             discriminator_steps=self.discriminator_steps,
             penalty=penalties.penalty(self.penalty, self.penalty_weight, self.penalty_interval),
-            remedies=Remedies(augmentation(self.augment), self.instance_noise, self.clip_weights, self.orthogonal, auxiliary),
+            remedies=Remedies(
+                augmentation(self.augment),
+                self.noise_on_samples(),
+                self.clip_weights,
+                self.orthogonal,
+                auxiliary,
+            ),
         )
 
 

@@ -19,22 +19,22 @@ from elegan.losses.orthogonality import orthogonality
 from elegan.losses.penalties import Penalty
 from elegan.networks.conditions import ToldDiscriminator
 from elegan.randomness import Randomness
-from elegan.rules.noise import NoiseName, draw
+from elegan.rules.noise import NO_NOISE, InstanceNoise, NoiseName, draw
 
 
 @dataclass(frozen=True)
 class Remedies:
     """What steadies a game, each off by default.
 
-    augment: what the discriminator sees, real and generated, goes through this first. instance_noise: the standard
-    deviation of noise on it at the start; it falls to 0 towards the end (Sonderby et al., 2017). clip_weights: the largest
+    augment: what the discriminator sees, real and generated, goes through this first. instance_noise: noise on it, which falls
+    to nothing. clip_weights: the largest
     absolute value that a weight of the discriminator may have (Arjovsky et al., 2017, algorithm 1). orthogonal: the weight
     of the generator's orthogonal regularisation. auxiliary: the weight of guessing the condition, where the discriminator
     does (Odena et al., 2017).
     """
 
     augment: Augment | None = None
-    instance_noise: float = 0.0
+    instance_noise: InstanceNoise = NO_NOISE
     clip_weights: float = 0.0
     orthogonal: float = 0.0
     auxiliary: float = 1.0
@@ -140,7 +140,7 @@ class TwoPlayer(GAN):
 
     def seen(self, images: Tensor, batch: Batch, stream: str) -> Tensor:
         """`images` with noise on them and augmented, where that is asked for; `stream` names the draw."""
-        std = self.remedies.instance_noise * (1 - batch.progress)
+        std = self.remedies.instance_noise.std(batch.progress)
         if std:
             images = images + std * batch.random.normal(f"{stream}/noise", *images.shape[1:])
         return images if self.remedies.augment is None else self.remedies.augment(images, batch.random, stream)

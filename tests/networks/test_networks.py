@@ -11,7 +11,7 @@ from torch import nn
 
 from elegan.networks.conditions import Conditions
 from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator, num_doublings, widths
-from elegan.networks.mlp import MLPDiscriminator, MLPGenerator
+from elegan.networks.mlp import MLPDiscriminator, MLPGenerator, Waves
 from elegan.networks.resnet import ResNetGenerator
 
 SIZES = [(8, 8), (9, 13), (21, 37), (28, 28), (32, 48), (64, 64), (8, 256), (256, 8), (255, 130), (256, 256)]
@@ -209,3 +209,30 @@ def test_the_discriminators_picture_of_a_condition_is_as_loud_as_an_image(condit
     discriminator = DCGANDiscriminator((1, 28, 28), width=2, conditions=conditions)
     condition = torch.arange(10) if conditions.classes else torch.ones(1, conditions.numbers)
     assert float(discriminator.embedding(condition).detach().std()) == pytest.approx(1, rel=0.1)
+
+
+def test_waves_are_the_sample_and_its_sines_and_cosines_at_every_scale() -> None:
+    waves = Waves(3, 16)
+    x = torch.randn(5, 3)
+    seen = waves(x)
+    assert seen.shape == (5, 3 + 2 * 16)
+    assert torch.equal(seen[:, :3], x)
+    torch.testing.assert_close(seen[:, 3:19].square() + seen[:, 19:].square(), torch.ones(5, 16))
+    lengths = 2 * torch.pi / waves.directions.norm(dim=0)
+    torch.testing.assert_close(lengths[[0, -1]], torch.tensor([4 * torch.pi, 0.2]))
+    torch.testing.assert_close(lengths[1:] / lengths[:-1], (lengths[1] / lengths[0]).expand(15))
+    ahead = x + 2 * torch.pi * waves.directions[:, 4] / waves.directions[:, 4].square().sum()  # one length along its direction
+    torch.testing.assert_close(waves(ahead)[:, [7, 23]], seen[:, [7, 23]], atol=1e-4, rtol=0)
+
+
+def test_a_discriminator_with_waves_learns_none_of_them() -> None:
+    discriminator = MLPDiscriminator((2, 1, 1), width=8, depth=1, waves=4)
+    assert sum(weight.numel() for weight in discriminator.parameters()) == (2 + 8) * 8 + 8 + 8 + 1
+    assert "blocks.1.directions" in discriminator.state_dict()
+
+
+@pytest.mark.parametrize(("activation", "least"), [("relu", 0.0), ("leaky_relu", -0.2)])
+def test_the_activation_of_hidden_layers(activation: str, least: float) -> None:
+    generator = MLPGenerator((1, 1, 1), latent=1, width=4, depth=1, activation=activation, bounded=False)
+    hidden = generator.body[1](torch.tensor([-1.0, 3.0]))
+    torch.testing.assert_close(hidden, torch.tensor([least, 3.0]))

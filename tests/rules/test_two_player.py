@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import erf, sqrt
 from typing import Any
 
@@ -16,7 +17,7 @@ from elegan.game import Attribute, Batch, Spec
 from elegan.losses.objectives import objective
 from elegan.losses.penalties import penalty
 from elegan.randomness import Randomness, SeedRandomness
-from elegan.rules.noise import draw
+from elegan.rules.noise import InstanceNoise, draw
 from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
 from elegan.rules.two_player import Remedies, TwoPlayer
 
@@ -84,12 +85,30 @@ def test_each_look_has_random_numbers_of_its_own(batches_of: Callable[..., Batch
 def test_instance_noise_falls_to_nothing(batches_of: Callable[..., Batches]) -> None:
     batch, found = batches_of(SPEC, 400)(0), {}
     for progress in (0.0, 0.5, 1.0):
-        gan = game(remedies=Remedies(instance_noise=0.4))
+        gan = game(remedies=Remedies(instance_noise=InstanceNoise(0.4)))
         play(gan, Batch(batch.real, None, batch.random, progress=progress))
         found[progress] = float((gan.discriminator.saw[0] - batch.real).std())
     assert found[0.0] == pytest.approx(0.4, rel=0.02)
     assert found[0.5] == pytest.approx(0.2, rel=0.02)
     assert found[1.0] == 0.0
+
+
+def test_geometric_noise_falls_by_even_factors_to_a_twentieth_and_then_to_nothing() -> None:
+    noise = InstanceNoise(0.4, until=0.5, fall="geometric")
+    found = [noise.std(progress) for progress in (0.0, 0.125, 0.25, 0.375, 0.4999999)]
+    ratios = [later / earlier for earlier, later in pairwise(found)]
+    assert found[0] == 0.4
+    assert ratios == pytest.approx([0.05**0.25] * 4, rel=1e-4)
+    assert found[-1] == pytest.approx(0.02, rel=1e-4)
+    assert noise.std(0.5) == noise.std(0.9) == 0.0
+
+
+def test_noise_may_end_early() -> None:
+    assert InstanceNoise(0.4, until=0.5).std(0.25) == pytest.approx(0.2)
+    assert InstanceNoise(0.4, until=0.5).std(0.75) == 0.0
+    for share in (0.0, 1.1, -1.0):
+        with pytest.raises(OptionError, match="--instance-noise-until"):
+            InstanceNoise(0.4, until=share)
 
 
 def test_weights_are_clipped_after_the_discriminators_update_alone() -> None:
@@ -190,6 +209,7 @@ def test_a_residual_discriminator_has_no_batch_norm() -> None:
         (Game(augment="color"), "colour"),
         (Game(objective="hinge", label_smoothing=0.1), "label"),
         (Game(penalty_interval=0), "--penalty-interval"),
+        (Game(instance_noise=0.1, instance_noise_until=2.0), "--instance-noise-until"),
     ],
 )
 def test_options_that_cannot_be_are_refused_before_anything_is_built(wrong: Game, said: str) -> None:
@@ -208,13 +228,16 @@ def test_options_reach_the_game() -> None:
 
 
 def test_options_that_make_no_difference_are_named() -> None:
-    assert small(Game()).idle.keys() == {"depth", "penalty_weight", "penalty_interval", "auxiliary_weight"}
-    assert small(Game(penalty="r1"), network="dcgan").idle.keys() == {"depth", "auxiliary_weight"}
-    assert small(Game(penalty="r1"), network="mlp", discriminator_norm="none").idle.keys() == {"auxiliary_weight"}
+    of_mlp, of_noise = {"depth", "activation", "waves"}, {"instance_noise_until", "instance_noise_fall"}
+    assert small(Game()).idle.keys() == {*of_mlp, *of_noise, "penalty_weight", "penalty_interval", "auxiliary_weight"}
+    assert small(Game(penalty="r1"), network="dcgan").idle.keys() == {*of_mlp, *of_noise, "auxiliary_weight"}
+    assert small(Game(penalty="r1"), network="mlp", discriminator_norm="none").idle.keys() == {*of_noise, "auxiliary_weight"}
+    assert small(Game(penalty="r1", instance_noise=0.1)).idle.keys() == {*of_mlp, "auxiliary_weight"}
     spec, networks = Spec(1, 8, 8), Networks(width=4, discriminator_width=4)
     unlabelled = image_recipe(spec, networks, Game(penalty="r1"), Learning(optimizer="sgd"), Telling())
-    assert unlabelled.idle.keys() == {"depth", "beta2", "generator_condition", "discriminator_condition", "auxiliary_weight"}
+    told = {"generator_condition", "discriminator_condition", "auxiliary_weight"}
+    assert unlabelled.idle.keys() == {*of_mlp, *of_noise, *told, "beta2"}
     guessing = image_recipe(
         Spec(1, 8, 8, ("a", "b")), networks, Game(penalty="r1"), Learning(), Telling(discriminator_condition="auxiliary")
     )
-    assert guessing.idle.keys() == {"depth"}
+    assert guessing.idle.keys() == {*of_mlp, *of_noise}
