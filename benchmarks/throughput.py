@@ -48,7 +48,7 @@ CASES: dict[str, dict[str, Any]] = {
         "target": 3.2,
     },
     # the plain file has the same operations here, so that what is left is what the engine costs
-    "points": {"batch": 256, "rounds": 400, "steps": 1, "options": {}, "target": 0.8},
+    "points": {"batch": 512, "rounds": 200, "steps": 1, "options": {}, "target": 0.8},
 }
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from elegan.optimizers import RMSprop as RMSprop
     from elegan.tasks.compare import Comparison as Comparison
     from elegan.tasks.compare import compare as compare
+    from elegan.tasks.demonstrate import demonstrate as demonstrate
+    from elegan.tasks.demonstrate import demonstrations as demonstrations
     from elegan.tasks.evaluate import evaluate as evaluate
     from elegan.tasks.inspection import inspect_data as inspect_data
     from elegan.tasks.loading import Model as Model
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from elegan.tasks.runs import runs as runs
     from elegan.tasks.sample import sample as sample
     from elegan.tasks.train import train as train
+    from elegan.theory.demonstration import Demonstration as Demonstration
 
 __version__ = "0.1.0"
 
@@ -56,6 +59,7 @@ PUBLIC = {
     "elegan.metrics.report": ("Evaluation", "Score"),
     "elegan.optimizers": ("Adam", "RMSprop", "SGD"),
     "elegan.tasks.compare": ("Comparison", "compare"),
+    "elegan.tasks.demonstrate": ("demonstrate", "demonstrations"),
     "elegan.tasks.evaluate": ("evaluate",),
     "elegan.tasks.inspection": ("inspect_data",),
     "elegan.tasks.loading": ("Model", "load"),
@@ -64,6 +68,7 @@ PUBLIC = {
     "elegan.tasks.runs": ("runs",),
     "elegan.tasks.sample": ("sample",),
     "elegan.tasks.train": ("train",),
+    "elegan.theory.demonstration": ("Demonstration",),
 }
 MODULES = {name: module for module, names in PUBLIC.items() for name in names}
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "compare": Command("elegan.tasks.compare:compare", "show_evaluation", "Compare runs, or sets of images, by one protocol.", ("json",)),
     "runs": Command("elegan.tasks.runs:runs", "show_list", "List the runs that were trained.", ("json",)),
     "recipes": Command("elegan.tasks.recipes:recipes", "show_recipes", "List the models, or the options of one.", ("json",)),
+    "theory": Command("elegan.tasks.demonstrate:demonstrate", "show_theory", "Compute and draw what GANs rest on.", ("json",)),
     "data": Command(
         "elegan.tasks.inspection:inspect_data", "show_data", "Look at data before training on it; clear the cache.", ("clear_cache", "json")
     ),

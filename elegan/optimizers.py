@@ -9,14 +9,15 @@ from typing import Literal
 
 from elegan.errors import OptionError, nearest
 
-ScheduleName = Literal["constant", "linear", "late_linear", "cosine"]
+ScheduleName = Literal["constant", "linear", "late_linear", "cosine", "exponential"]
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "linear": lambda progress: 1 - progress,
     "late_linear": lambda progress: min(1.0, 2 * (1 - progress)),
     "cosine": lambda progress: (1 + cos(pi * progress)) / 2,
+    "exponential": lambda progress: 0.01**progress,
 }
-"""What a learning rate is multiplied by when this share of the training is done."""
+"""What a learning rate is multiplied by when this share of the training is done: by the end 0, or a hundredth."""
 
 
 @dataclass(frozen=True)

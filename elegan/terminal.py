@@ -95,6 +95,17 @@ def show_recipes(function: Function, arguments: dict[str, Any], *, json: bool) -
     print("\nOptions of one: elegan recipes NAME. Train with one: elegan train DATA --model NAME")
 
 
+def show_theory(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
+    if not arguments.get("name"):
+        from elegan.tasks.demonstrate import demonstrations
+
+        show(demonstrations(), json)
+        return
+    with Bar(quiet=json) as bar:
+        found = function(**arguments, listener=bar.listener())
+    show([found], json)
+
+
 def show_data(function: Function, arguments: dict[str, Any], *, clear_cache: bool, json: bool) -> None:
     if clear_cache:
         from elegan.data import cache_folder

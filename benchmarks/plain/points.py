@@ -11,37 +11,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LATENT, WIDTH, BATCH, RATE, NOISE, GAMMA, INTERVAL, DECAY = 8, 128, 256, 3e-3, 0.1, 0.01, 4, 0.99
+LATENT, WIDTH, WAVES, BATCH, RATE, GAMMA, INTERVAL, DECAY = 8, 128, 64, 512, 3e-3, 0.01, 4, 0.98
+NOISE, LEAST, UNTIL = 0.2, 0.05, 0.4
 
 
 def network(size_in: int, size_out: int) -> nn.Module:
-    hidden = [layer for pair in pairwise([size_in, WIDTH, WIDTH, WIDTH]) for layer in (nn.Linear(*pair), nn.LeakyReLU(0.2))]
+    hidden = [layer for pair in pairwise([size_in, WIDTH, WIDTH, WIDTH]) for layer in (nn.Linear(*pair), nn.ReLU())]
     return nn.Sequential(*hidden, nn.Linear(WIDTH, size_out))
 
 
 def trainer(points: Tensor, steps: int) -> Callable[[], None]:
     """A function that does one round on random rows of `points`, (n, 2) float32; schedules are those of `steps` rounds."""
-    made, judge = network(LATENT, 2), network(2, 1)
+    made, judge = network(LATENT, 2), network(2 + 2 * WAVES, 1)
+    directions = F.normalize(torch.randn(2, WAVES), dim=0) * torch.logspace(math.log10(0.5), math.log10(32), WAVES)
     average = copy.deepcopy(made)
     optimize_g = torch.optim.Adam(made.parameters(), RATE, (0.0, 0.99), fused=True)
     optimize_d = torch.optim.Adam(judge.parameters(), RATE, (0.0, 0.99), fused=True)
     mine, theirs = list(average.parameters()), list(made.parameters())
     done = 0
 
-    def noisy(samples: Tensor) -> Tensor:
-        return samples + NOISE * (1 - done / steps) * torch.randn_like(samples)
+    def logits(samples: Tensor) -> Tensor:
+        share = done / steps / UNTIL
+        if share < 1:
+            samples = samples + NOISE * LEAST**share * torch.randn_like(samples)
+        angles = samples @ directions
+        found: Tensor = judge(torch.cat([samples, angles.sin(), angles.cos()], 1))
+        return found
 
     def slope(samples: Tensor) -> Tensor:
         samples = samples.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(judge(noisy(samples)).sum(), samples, create_graph=True)
+        (gradient,) = torch.autograd.grad(logits(samples).sum(), samples, create_graph=True)
         return gradient.square().sum(1).mean() / 2
 
     def round() -> None:
         nonlocal done
         for optimizer in (optimize_d, optimize_g):
-            optimizer.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * done / steps)) / 2
+            optimizer.param_groups[0]["lr"] = RATE * 0.01 ** (done / steps)
         real, fake = points[torch.randint(len(points), (BATCH,))], made(torch.randn(BATCH, LATENT))
-        loss = F.softplus(judge(noisy(fake.detach())) - judge(noisy(real))).mean()
+        loss = F.softplus(logits(fake.detach()) - logits(real)).mean()
         if done % INTERVAL == 0:
             loss = loss + INTERVAL * GAMMA * (slope(real) + slope(fake))
         optimize_d.zero_grad()
@@ -49,8 +56,8 @@ def trainer(points: Tensor, steps: int) -> Callable[[], None]:
         optimize_d.step()
         judge.requires_grad_(False)
         with torch.no_grad():
-            on_real = judge(noisy(real))
-        loss = F.softplus(on_real - judge(noisy(fake))).mean()
+            on_real = logits(real)
+        loss = F.softplus(on_real - logits(fake)).mean()
         optimize_g.zero_grad()
         torch.autograd.backward(loss)
         optimize_g.step()

@@ -17,8 +17,8 @@ class Estimate:
     """A divergence in nats, or a distance in the units of the points, found in a way that `method` says in words.
 
     kind: "exact" up to rounding, an "estimate", or a "lower bound" on average over samples. low, high: an interval at
-    95%, None where no honest one is known; `method` says what it leaves out. Where a divergence cannot be below 0, neither is
-    its interval, though an unbiased value can be.
+    95%, None where no honest one is known, as above a lower bound; `method` says what it leaves out. Where a divergence cannot
+    be below 0, neither is its interval, though an unbiased value can be.
     """
 
     value: float
@@ -28,8 +28,16 @@ class Estimate:
     method: str
 
     def __str__(self) -> str:
-        interval = "" if self.low is None or self.high is None else f", {LEVEL:.0%}: {self.low:.4g} to {self.high:.4g}"
-        return f"{self.value:.4g} ({self.kind}{interval}; {self.method})"
+        return f"{self.value:.4g} ({self.kind}{self.interval}; {self.method})"
+
+    @property
+    def interval(self) -> str:
+        """In words, and "" where there is none."""
+        if self.low is None:
+            return ""
+        if self.high is None:
+            return f", at least {self.low:.4g} at {LEVEL:.0%}"
+        return f", {LEVEL:.0%}: {self.low:.4g} to {self.high:.4g}"
 
 
 def estimate(value: float, reach: float | None, method: str, bias: float = 0.0, least: float = float("-inf")) -> Estimate:

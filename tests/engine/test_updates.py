@@ -118,6 +118,7 @@ def test_moving_twice_in_a_round_needs_alternation(update: UpdateName) -> None:
         ("linear", [1, 0.75, 0.5, 0.25]),
         ("late_linear", [1, 1, 1, 0.5]),
         ("cosine", [(1 + cos(pi * share)) / 2 for share in (0, 0.25, 0.5, 0.75)]),
+        ("exponential", [0.01**share for share in (0, 0.25, 0.5, 0.75)]),
     ],
 )
 def test_a_schedule_multiplies_the_learning_rate(schedule: ScheduleName, factors: list[float]) -> None:
