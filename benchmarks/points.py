@@ -60,17 +60,17 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
     }
 
 
-def table(arms: list[str], seeds: int) -> str:
-    """Markdown: means and standard deviations over the seeds; of the spreads the extremes over all modes and seeds."""
+def table(arms: list[str]) -> str:
+    """Markdown: means and standard deviations over all seeds that were measured; of the spreads the extremes over all modes and seeds."""
     lines = [
         "| | modes | high quality | reverse KL | spread of a mode, narrowest to widest | median | seconds |",
         "|---|---|---|---|---|---|---|",
     ]
     for arm in arms:
-        found = [json.loads((RESULTS / "points" / f"{arm}-{seed}.json").read_text()) for seed in range(seeds)]
+        found = [json.loads(path.read_text()) for path in sorted((RESULTS / "points").glob(f"{arm}-*.json"))]
         column = {name: [result[name] for result in found if result[name] is not None] for name in found[0] if name in KEYS}
         shown = [
-            f"{mean(column[name]):{form}} ± {stdev(column[name]):{form}}"
+            f"{mean(column[name]):{form}}" + (f" ± {stdev(column[name]):{form}}" if len(column[name]) > 1 else "")
             for name, form in (("modes", ".1f"), ("high_quality", ".1%"), ("kl", ".3f"))
         ]
         spreads = f"{min(column['narrowest']):.2f} to {max(column['widest']):.2f}"
@@ -82,8 +82,8 @@ KEYS = ("modes", "high_quality", "kl", "narrowest", "median_spread", "widest", "
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("arms", nargs="*", default=list(ARMS))
+    parser.add_argument("arms", nargs="*", default=list(ARMS), help=", ".join(ARMS))
     parser.add_argument("--seeds", type=int, default=10)
     asked = parser.parse_args()
     study("points", asked.arms, range(asked.seeds), measure)
-    print(table(asked.arms, asked.seeds))
+    print(table(asked.arms))

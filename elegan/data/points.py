@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -112,7 +113,7 @@ def open_points(where: str, split: str = "train") -> PointData | None:
     DataError for a file that cannot be read, has no numbers, or too many axes; there is a test split of what is drawn only.
     """
     check_split(split)
-    path, seed = Path(where).expanduser(), int(split == "test")
+    path, seed = Path(os.path.expanduser(where)), int(split == "test")
     if is_named(where) and where in MIXTURES:
         mixture = MIXTURES[where]()
         return made(mixture.sample(COUNT, seed).numpy(), where, together=True, mixture=mixture)

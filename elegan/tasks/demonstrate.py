@@ -116,7 +116,7 @@ def place(out: str | None, name: str) -> Path:
     """Where the figure goes; OptionError for a file that is no figure, before anything is computed."""
     from elegan.theory.drawing import FORMS
 
-    path = Path(out).expanduser() if out else Path("theory") / f"{name}.png"
+    path = Path(os.path.expanduser(out)) if out else Path("theory") / f"{name}.png"
     if path.suffix.lower() not in FORMS:
         raise OptionError(f"--out: got {path}, expected a file that ends in {', '.join(FORMS)}.")
     return path
@@ -124,15 +124,26 @@ def place(out: str | None, name: str) -> Path:
 
 def check_place(path: Path) -> None:
     """RunError where no file can be written, before anything is computed."""
-    folder = next(parent for parent in path.parents if parent.exists())
-    reasons = {
-        f"{path} is a folder": path.is_dir(),
-        f"{folder} is no folder": not folder.is_dir(),
-        f"{folder} may not be written to": not os.access(folder, os.W_OK),
-    }
+    from elegan.engine.checkpoint import reason
+
+    try:
+        reasons = faults_of(path)
+    except OSError as error:  # such as a name that is too long
+        raise RunError(f"could not write {path}: {reason(error)}. Choose another place with --out.") from error
     for why, wrong in reasons.items():
         if wrong:
             raise RunError(f"could not write {path}: {why}. Choose another place with --out.")
+
+
+def faults_of(path: Path) -> dict[str, bool]:
+    folder = next(parent for parent in path.parents if parent.exists())
+    film = path.with_suffix(".webp")
+    return {
+        f"{path} is a folder": path.is_dir(),
+        f"{film}, for a film, is a folder": film.is_dir(),
+        f"{folder} is no folder": not folder.is_dir(),
+        f"{folder} may not be written to": not os.access(folder, os.W_OK),
+    }
 
 
 def save(found: Demonstration, path: Path) -> Demonstration:

@@ -36,6 +36,7 @@ LEAST_STEPS, SLOWEST = 100, 60.0
 """Rounds: so many, and so many over the learning rate: a quarter of them then holds half a turn of the slowest game, which takes
 4 pi sqrt(5) / lr."""
 
+LEAST = 1e-4
 MOST = {"lr": 0.5, "gamma": 10.0}
 """Of larger ones a single round goes so far that where the game goes has little to do with the losses."""
 
@@ -69,8 +70,8 @@ def dirac(
 
 def check(lr: float, gamma: float, steps: int) -> None:
     for name, value in (("lr", lr), ("gamma", gamma)):
-        if not 0 < value <= MOST[name]:
-            raise OptionError(f"--{name}: got {value}, expected a number above 0, at most {MOST[name]:g}.")
+        if not LEAST <= value <= MOST[name]:
+            raise OptionError(f"--{name}: got {value}, expected a number from {LEAST:g} to {MOST[name]:g}.")
     least = max(LEAST_STEPS, ceil(SLOWEST / lr))
     if steps < least:
         raise OptionError(f"--steps: got {steps}, expected at least {least} at --lr {lr:g}: a verdict compares quarters of the rounds.")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 COUNTS, WIDTHS = (30, 100, 300, 1000, 10_000), (2, 16, 128)
 """Samples of each kind that teach, and units of a hidden layer."""
 
-FEWEST = 1000
+FEWEST, MOST = 1000, 10_000_000
 FRESH = 50_000
 """Samples of each kind that read, in the second table."""
 
@@ -53,7 +53,8 @@ class Reading:
 
     @property
     def off(self) -> float:
-        return self.fresh / self.exact - 1
+        """As a share of the size of the exact value, which is below 0 for "gan"; below 0 is too low."""
+        return (self.fresh - self.exact) / abs(self.exact)
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,8 @@ def estimate(
     Goodfellow et al., 2014; Nowozin et al., 2016; Gulrajani et al., 2017; Arora et al., 2017. OptionError for too few samples, or a
     distance that is none.
     """
-    if samples < FEWEST:
-        raise OptionError(f"--samples: got {samples}, expected at least {FEWEST}; the second table shows what fewer do.")
+    if not FEWEST <= samples <= MOST:
+        raise OptionError(f"--samples: got {samples}, expected {FEWEST} to {MOST}; the second table shows what fewer do.")
     if not 0.2 <= distance <= 6:
         raise OptionError(f"--distance: got {distance}, expected a number from 0.2 to 6: beyond it few samples tell the values.")
     p, q = on_a_line([1], [-distance / 2], [1]), on_a_line([1], [distance / 2], [1])
@@ -166,8 +167,10 @@ def of_bounds(readings: list[Reading]) -> tuple[str, ...]:
     if near:
         names, worst = ", ".join(reading.name for reading in near), max(near, key=lambda reading: abs(reading.off))
         said.append(f"Within {HARD:.0%} on fresh samples: {names}; {worst.name} is off most, {worst.off:+.1%}.")
+    if above := [reading.name for reading in readings if reading.fresh > reading.exact]:
+        said.append(f"Above the exact value: {', '.join(above)}. A bound holds on average over fresh samples, not for each draw of them.")
     if far:
-        said.append(f"Further off: {', '.join(far)}. Rare samples decide there, and few or none of them were drawn.")
+        said.append(f"Further off: {', '.join(far)}.")
     return tuple(said)
 
 
@@ -191,7 +194,9 @@ def of_sizes(sizes: list[Size], jsd: float) -> tuple[str, ...]:
         )
     said.append(f"Taught by {best.count:,}, width {best.width} reads {best.fresh:.4f} on fresh ones, {best.fresh / jsd - 1:+.1%}.")
     if small.fresh < (1 - HARD) * jsd:
-        said.append(f"Width {small.width} reads {small.fresh:.3f} even then: it cannot draw the border, and more samples do not help.")
+        said.append(
+            f"Taught by as many in {STEPS} updates, width {small.width} reads {small.fresh:.3f}: it is too small, or learned too little."
+        )
     return tuple(said)
 
 

@@ -31,7 +31,7 @@ GENERATORS = {
 }
 """What stands still: beyond one of p's peaks, over both, and p itself."""
 
-FEWEST, TOLD_EVERY = 1000, 50
+FEWEST, MOST, TOLD_EVERY = 1000, 10_000_000, 50
 """Samples of each kind; updates."""
 
 RANGE = (-4.0, 6.0)
@@ -46,7 +46,7 @@ class Answer:
 
     jsd: by quadrature. value: V, E log D(x) + E log(1 - D(y)) over fresh samples; values: the same after so many updates.
     loss: what the discriminator lowers, over the same samples. off: the mean of |D - D*| under (p + q) / 2. real, fake: the means of
-    D(x) and D(y). seen: D on the grid of the figure.
+    D(x) and D(y). from_half: the mean of |D - 1/2| over both. seen: D on the grid of the figure.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Answer:
     off: float
     real: float
     fake: float
+    from_half: float
     seen: Tensor
 
     @property
@@ -77,8 +78,8 @@ def optimal_discriminator(
 
     Goodfellow et al., 2014, proposition 1 and theorem 1. OptionError for too few samples.
     """
-    if samples < FEWEST:
-        raise OptionError(f"--samples: got {samples}, expected at least {FEWEST}: of fewer, they are learned by heart.")
+    if not FEWEST <= samples <= MOST:
+        raise OptionError(f"--samples: got {samples}, expected {FEWEST} to {MOST}: fewer are learned by heart.")
     lessons = Lessons(steps=steps, seed=seed)
     answers = []
     for number, (name, q) in enumerate(GENERATORS.items()):
@@ -123,6 +124,7 @@ def answer(name: str, q: GaussianMixture, samples: int, lessons: Lessons, tell: 
         off=float((judged - best(q, torch.cat([fresh_x, fresh_y]))).abs().mean()),
         real=float(real.sigmoid().mean()),
         fake=float(fake.sigmoid().mean()),
+        from_half=float((judged - 0.5).abs().mean()),
         seen=student.logits(grid()).sigmoid(),
     )
 
@@ -151,7 +153,7 @@ def sentences(answers: list[Answer]) -> tuple[str, ...]:
     above = [found.name for found in answers if found.value > found.best_value]
     if above:
         said.append(f"V is above V* by chance for {', '.join(above)}: over these samples; on average it cannot be.")
-    even = [found for found in answers if abs(found.real - 0.5) < EQUAL and abs(found.fake - 0.5) < EQUAL]
+    even = [found for found in answers if found.from_half < EQUAL]
     for found in even:
         said.append(
             f"D is 1/2 for the generator called {found.name!r}, whose JSD is {found.jsd:.4f}: there C(G) is {found.best_value:.6f}."

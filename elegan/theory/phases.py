@@ -150,7 +150,7 @@ def on_end(look: Look) -> str:
 
 def on_what_is_between(look: Look) -> str:
     made, true = look.shares[1], shares_of_data()[1]
-    if made <= true:
+    if made <= true or look.jensen_shannon > CONVERGED:
         return ""
     return f"G is continuous, so it cannot jump from peak to peak: {made:.1%} of its samples lie between them, where p_data has {true:.1%}."
 
@@ -173,6 +173,6 @@ def on_losses(middle: Look, end: Look) -> str:
     if change >= NEAR or middle.jensen_shannon < 2 * end.jensen_shannon:
         return ""
     return (
-        f"Flat losses prove nothing: from round {middle.step:,} to the end neither changes by more than {change:.3f}, and JSD falls from "
+        f"Losses tell little: at round {middle.step:,} and at the end they differ by {change:.3f} at most, and JSD falls from "
         f"{middle.jensen_shannon:.4f} to {end.jensen_shannon:.4f}."
     )

@@ -50,6 +50,10 @@ def test_what_is_said_of_bounds_follows_the_numbers() -> None:
     assert len(of_bounds([near])) == 1
     assert "pearson (-80%)" in of_bounds([near, far])[1]
     assert of_bounds([far])[0].startswith("Further off")
+    low = Reading("gan", -0.5, -0.4, -0.6)  # a negative exact value: the bound is below it
+    assert low.off == pytest.approx(-0.2)
+    assert any("Above the exact value: kl" in said for said in of_bounds([Reading("kl", 2.0, 2.0, 2.05)]))
+    assert not any("Above" in said for said in of_bounds([near, low]))
 
 
 def test_what_is_said_of_a_critic_has_both_errors() -> None:
@@ -64,7 +68,7 @@ def test_what_is_said_of_sizes_follows_the_numbers() -> None:
     memorised = [replace(size, learned=0.6, fresh=-0.3) if size.count == counts[0] else size for size in plain]
     assert any("by heart" in said for said in of_sizes(memorised, 0.22))
     small = [replace(size, fresh=0.07) if size.width == widths[0] else size for size in plain]
-    assert any("cannot draw the border" in said for said in of_sizes(small, 0.22))
+    assert any("learned too little" in said for said in of_sizes(small, 0.22))
 
 
 def test_the_figure_draws() -> None:

@@ -45,7 +45,7 @@ def test_a_trained_discriminator_comes_near_the_best_one() -> None:
 
 def answers() -> list[Answer]:
     seen = torch.full((400,), 0.5)
-    return [Answer("equal", P, 0.0, -log(4), ((1, -1.5), (2, -log(4))), log(4), 0.0, 0.5, 0.5, seen)]
+    return [Answer("equal", P, 0.0, -log(4), ((1, -1.5), (2, -log(4))), log(4), 0.0, 0.5, 0.5, 0.0, seen)]
 
 
 def test_sentences_follow_the_numbers() -> None:
@@ -53,6 +53,7 @@ def test_sentences_follow_the_numbers() -> None:
     assert any("Only where p = q" in said for said in sentences([equal]))
     untrained = replace(equal, name="far", q=GENERATORS["far"], jsd=0.67)
     assert not any("Only where p = q" in said for said in sentences([equal, untrained]))  # 1/2 where it should not be
+    assert not any("Only where p = q" in said for said in sentences([replace(equal, from_half=0.3)]))  # a mean of 1/2 is not 1/2
     assert not any("The loss is -V" in said for said in sentences([replace(equal, loss=log(4) / 2)]))
     assert any("above V*" in said for said in sentences([replace(equal, value=-1.38)]))
 
