@@ -127,6 +127,38 @@ def test_point_masses_are_read_too_far_apart(name: str, distance: float, weight:
     assert raw == pytest.approx(distance + distance**2 / (2 * weight), rel=0.01)
 
 
+def test_the_best_slope_on_a_line() -> None:
+    """h = |F - G| is carried over each point, and r is the density of points between x and y, where the penalty is taken. To each point
+    the best slope s is that of the largest h s - weight r (s - 1)^2, so 1 + h / (2 weight r), and the difference of means is their sum."""
+    points, weight = torch.linspace(-8, 8, 1601).double(), 10.0
+    x, y = pair(20_000)
+    critic = learned.taught_critic(x, y, weight, QUICK)
+    shares = (torch.arange(200).double() + 0.5) / 200
+    stds = (shares**2 + (1 - shares) ** 2).sqrt()
+    density = torch.distributions.Normal(2 * shares - 1, stds).log_prob(points[:, None]).exp().mean(1)
+    carried = (LEFT.cdf(points) - RIGHT.cdf(points)).abs()
+    slope = 1 + carried / (2 * weight * critic.spec.axes[0].scale * density)  # weight, in units of the points
+    assert learned.critic_reading(critic, x, y, "").raw == pytest.approx(float(torch.trapezoid(carried * slope, points)), rel=0.01)
+    assert float(slope[800]) == pytest.approx(float(critic.slopes(critic.spec.seen(points[800:801, None]))[0]), rel=0.02)
+
+
+def test_the_steepest_slope_costs_once_more() -> None:
+    """Of a score of slope 3 to the right of 0 and 1/2 to the left of it."""
+    real, fake = torch.full((4, 1, 1, 1), 1.0), torch.full((4, 1, 1, 1), -1.0)
+    shares = torch.tensor([0.25, 0.75, 0.75, 0.75]).reshape(4, 1, 1, 1)
+
+    class Given:
+        def uniform(self, stream: str, *shape: int) -> Tensor:
+            return shares
+
+    def score(points: Tensor) -> Tensor:
+        return torch.where(points > 0, 3 * points, points / 2).flatten()
+
+    # Of 12 points 4 real ones and the first between are to the right: (3 - 1)^2 each.
+    assert float(learned.steep_and_steepest(score, real, fake, Given())) == pytest.approx(5 / 12 * 4 + 4)  # type: ignore[arg-type]
+    assert float(learned.steep_and_steepest(score, fake, fake, Given())) == 0  # type: ignore[arg-type]
+
+
 def test_a_penalty_on_both_sides_can_end_in_the_mirror_image() -> None:
     x, y = pair(1000)
     readings = {}
