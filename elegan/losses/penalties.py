@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import cos, pi
 from typing import Literal
 
 import torch
@@ -111,19 +112,27 @@ class Penalty:
     """A penalty, its weight, and every how many updates it is applied (then `interval` times as strongly).
 
     double_backward: whether its gradient is a second derivative of the score; one that needs none may be taken of a
-    compiled network.
+    compiled network. end, until: the weight falls as half a cosine to this share of itself, until this share of the training
+    is done (Huang et al., 2024, appendix D: a large one smooths, while samples are far from the data).
     """
 
     value: Value
     weight: float
     interval: int = 1
     double_backward: bool = True
+    end: float = 1.0
+    until: float = 1.0
 
     def due(self, step: int) -> bool:
         return step % self.interval == 0
 
-    def __call__(self, score: Score, real: Tensor, fake: Tensor, random: Randomness) -> Tensor:
-        return self.weight * self.interval * self.value(score, real, fake, random)
+    def weight_at(self, progress: float) -> float:
+        """The weight when this share of the training is done."""
+        left = (1 + cos(pi * min(1.0, progress / self.until))) / 2
+        return self.weight * (self.end + (1 - self.end) * left)
+
+    def __call__(self, score: Score, real: Tensor, fake: Tensor, random: Randomness, progress: float = 0.0) -> Tensor:
+        return self.weight_at(progress) * self.interval * self.value(score, real, fake, random)
 
 
 PenaltyName = Literal[
@@ -150,12 +159,17 @@ FINITE: dict[str, Value] = {"finite_r1": finite_r1, "finite_r2": finite_r2, "fin
 PENALTIES = EXACT | FINITE
 
 
-def penalty(name: str, weight: float, interval: int = 1) -> Penalty | None:
-    """The penalty of this name, or None for "none" or weight 0; OptionError with the nearest name otherwise."""
+def penalty(name: str, weight: float, interval: int = 1, end: float = 1.0, until: float = 1.0) -> Penalty | None:
+    """The penalty of this name, or None for "none" or weight 0; OptionError with the nearest name otherwise, and for shares that
+    are none."""
     if name not in (*PENALTIES, "none"):
         raise OptionError(f"--penalty: got {name!r}. {nearest(name, [*PENALTIES, 'none'])}")
     if interval < 1:
         raise OptionError(f"--penalty-interval: got {interval}; it counts updates, so it is at least 1.")
+    if not 0 <= end <= 1:
+        raise OptionError(f"--penalty-end: got {end}, expected the share of --penalty-weight that is left at last, from 0 to 1.")
+    if not 0 < until <= 1:
+        raise OptionError(f"--penalty-until: got {until}, expected a share above 0 and up to 1.")
     if name == "none" or weight == 0:
         return None
-    return Penalty(PENALTIES[name], weight, interval, double_backward=name in EXACT)
+    return Penalty(PENALTIES[name], weight, interval, name in EXACT, end, until)

@@ -13,11 +13,12 @@ from elegan.errors import OptionError
 from elegan.game import GAN, Recipe, Spec
 from elegan.losses import objectives, penalties
 from elegan.losses.objectives import ObjectiveName
-from elegan.losses.penalties import PenaltyName
+from elegan.losses.penalties import Penalty, PenaltyName
 from elegan.networks.conditions import Conditions, DiscriminatorCondition, GeneratorCondition
 from elegan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from elegan.networks.layers import Norm
 from elegan.networks.mlp import ActivationName, MLPDiscriminator, MLPGenerator
+from elegan.networks.r3gan import R3GANDiscriminator, R3GANGenerator
 from elegan.networks.resnet import ResNetDiscriminator, ResNetGenerator
 from elegan.optimizers import SGD, Adam, Optimizer, RMSprop, ScheduleName, check_rates, check_shares
 from elegan.rules.noise import InstanceNoise, NoiseFall, NoiseName
@@ -26,6 +27,7 @@ from elegan.rules.two_player import Remedies, TwoPlayer
 NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] = {
     "dcgan": (DCGANGenerator, DCGANDiscriminator),
     "resnet": (ResNetGenerator, ResNetDiscriminator),
+    "r3gan": (R3GANGenerator, R3GANDiscriminator),
     "mlp": (MLPGenerator, MLPDiscriminator),
 }
 
@@ -34,9 +36,11 @@ NETWORKS: dict[str, tuple[Callable[..., nn.Module], Callable[..., nn.Module]]] =
 class Networks:
     """Which networks play."""
 
-    network: Annotated[Literal["dcgan", "resnet", "mlp"], "strided convolutions, residual blocks, or fully connected layers"] = "dcgan"
+    network: Annotated[
+        Literal["dcgan", "resnet", "r3gan", "mlp"], "strided convolutions, residual blocks, R3GAN's, or fully connected layers"
+    ] = "dcgan"
     latent: Annotated[int, "numbers of noise that a sample is made from"] = 100
-    width: Annotated[int, "the generator's channels on its largest map (dcgan) or at 32x32 (resnet), or units of a layer (mlp)"] = 64
+    width: Annotated[int, "the generator's channels on its largest map (dcgan) or at 32x32 (resnet, r3gan), or units of a layer (mlp)"] = 64
     discriminator_width: Annotated[int, "the same of the discriminator"] = 64
     depth: Annotated[int, "hidden layers (mlp)"] = 1
     activation: Annotated[ActivationName, "what follows a hidden layer (mlp)"] = "leaky_relu"
@@ -89,6 +93,8 @@ class Game:
     penalty: Annotated[PenaltyName, "penalty on the discriminator's gradient"] = "none"
     penalty_weight: Annotated[float, "its weight; gamma of R1 and R2, lambda of gradient penalties"] = 1.0
     penalty_interval: Annotated[int, "applied every so many updates, and then so many times as strongly"] = 1
+    penalty_end: Annotated[float, "the share of its weight that is left at last: it falls as half a cosine"] = 1.0
+    penalty_until: Annotated[float, "the share of the training after which its weight falls no more"] = 1.0
     discriminator_steps: Annotated[int, "discriminator updates for each of the generator's"] = 1
     clip_weights: Annotated[float, "the largest absolute weight of the discriminator; 0 for any"] = 0.0
     orthogonal: Annotated[float, "weight of the generator's orthogonal regularisation"] = 0.0
@@ -101,16 +107,22 @@ class Game:
     def check(self) -> None:
         """OptionError for an option that is not to be had."""
         objectives.objective(self.objective, self.label_smoothing)
-        penalties.penalty(self.penalty, self.penalty_weight, self.penalty_interval)
+        self.penalty_on_slopes()
         augmentation(self.augment)
         self.noise_on_samples()
 
     def idle(self) -> dict[str, str]:
         """Options that make no difference beside the others, and why."""
-        unused = dict.fromkeys(("penalty_weight", "penalty_interval"), "there is no penalty") if self.penalty == "none" else {}
+        of_penalty = ("penalty_weight", "penalty_interval", "penalty_end", "penalty_until")
+        unused = dict.fromkeys(of_penalty, "there is no penalty") if self.penalty == "none" else {}
+        if self.penalty_end == 1:
+            unused = {"penalty_until": "the penalty's weight stays what it is"} | unused
         if not self.instance_noise:
             unused |= dict.fromkeys(("instance_noise_until", "instance_noise_fall"), "there is no instance noise")
         return unused
+
+    def penalty_on_slopes(self) -> Penalty | None:
+        return penalties.penalty(self.penalty, self.penalty_weight, self.penalty_interval, self.penalty_end, self.penalty_until)
 
     def noise_on_samples(self) -> InstanceNoise:
         return InstanceNoise(self.instance_noise, self.instance_noise_until, self.instance_noise_fall)
@@ -125,7 +137,7 @@ class Game:
             latent=latent,
             noise=self.noise,
             discriminator_steps=self.discriminator_steps,
-            penalty=penalties.penalty(self.penalty, self.penalty_weight, self.penalty_interval),
+            penalty=self.penalty_on_slopes(),
             remedies=Remedies(
                 augmentation(self.augment),
                 self.noise_on_samples(),
@@ -145,7 +157,9 @@ class Learning:
     discriminator_lr: Annotated[float, "the discriminator's"] = 2e-4
     beta1: Annotated[float, "Adam's memory of the gradient; momentum of sgd"] = 0.5
     beta2: Annotated[float, "Adam's memory of its square; alpha of rmsprop"] = 0.999
-    schedule: Annotated[ScheduleName, "how the learning rates fall; late_linear in the second half only"] = "constant"
+    schedule: Annotated[
+        ScheduleName, "how the learning rates fall; late_linear in the second half only, burn_in to a quarter in the first tenth"
+    ] = "constant"
     batch: Annotated[int, "real images in a round"] = 64
     steps: Annotated[int, "rounds of training"] = 20_000
     average_half_life: Annotated[float, "images after which a weight's share in the average has halved; 0 for no average"] = 10_000.0
@@ -182,12 +196,12 @@ def image_recipe(spec: Spec, networks: Networks, game: Game, learning: Learning,
         discriminator = networks.discriminator(spec, conditions, told.discriminator_condition)
         return game.play(spec, generator, discriminator, networks.latent, told.auxiliary_weight)
 
-    check(networks, game, spec)
+    check(networks, game, spec, told)
     idle = {**networks.idle(), **game.idle(), **(telling.idle(conditions) if telling else {})}
     return learning.recipe(build, conditional=telling is not None, idle=idle)
 
 
-def check(networks: Networks, game: Game, spec: Spec) -> None:
+def check(networks: Networks, game: Game, spec: Spec, told: Telling) -> None:
     """OptionError for what would only fail, or silently differ from what is meant, when training."""
     game.check()
     if spec.is_point and networks.network != "mlp":
@@ -196,6 +210,12 @@ def check(networks: Networks, game: Game, spec: Spec) -> None:
         )
     if spec.is_point and game.augment != "none":
         raise OptionError(f"--augment {game.augment} changes images, and the data are points. Leave it out.")
+    if networks.network == "r3gan" and networks.discriminator_norm != "none":
+        raise OptionError(
+            "--network r3gan has no norm, and begins with weights of zero that none could divide. Use --discriminator-norm none."
+        )
+    if networks.network == "r3gan" and told.generator_condition == "batch_norm":
+        raise OptionError("--network r3gan has no batch norm to be told the condition by. Use --generator-condition concatenate.")
     if networks.network in ("resnet", "mlp") and networks.discriminator_norm == "batch":
         raise OptionError(f"--network {networks.network} has no discriminator with batch norm. Use --discriminator-norm spectral or none.")
     if "gradient_penalty" in game.penalty and networks.discriminator_norm == "batch":

@@ -129,7 +129,7 @@ class TwoPlayer(GAN):
             return logits(network(self.seen(images, batch, "penalty"), batch.condition).float())
 
         with torch.autocast(fake.device.type, enabled=False):
-            value = penalty(score, batch.real, fake.float(), batch.random)
+            value = penalty(score, batch.real, fake.float(), batch.random, batch.progress)
         self.note("penalty", value)
         return value
 

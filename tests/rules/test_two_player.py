@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from math import erf, sqrt
 from typing import Any
@@ -229,15 +230,16 @@ def test_options_reach_the_game() -> None:
 
 def test_options_that_make_no_difference_are_named() -> None:
     of_mlp, of_noise = {"depth", "activation", "waves"}, {"instance_noise_until", "instance_noise_fall"}
-    assert small(Game()).idle.keys() == {*of_mlp, *of_noise, "penalty_weight", "penalty_interval", "auxiliary_weight"}
-    assert small(Game(penalty="r1"), network="dcgan").idle.keys() == {*of_mlp, *of_noise, "auxiliary_weight"}
-    assert small(Game(penalty="r1"), network="mlp", discriminator_norm="none").idle.keys() == {*of_noise, "auxiliary_weight"}
-    assert small(Game(penalty="r1", instance_noise=0.1)).idle.keys() == {*of_mlp, "auxiliary_weight"}
+    of_penalty = {"penalty_weight", "penalty_interval", "penalty_end", "penalty_until"}
+    falling = Game(penalty="r1", penalty_end=0.1)
+    assert small(Game()).idle.keys() == {*of_mlp, *of_noise, *of_penalty, "auxiliary_weight"}
+    assert small(Game(penalty="r1")).idle.keys() == {*of_mlp, *of_noise, "penalty_until", "auxiliary_weight"}
+    assert small(falling, network="dcgan").idle.keys() == {*of_mlp, *of_noise, "auxiliary_weight"}
+    assert small(falling, network="mlp", discriminator_norm="none").idle.keys() == {*of_noise, "auxiliary_weight"}
+    assert small(replace(falling, instance_noise=0.1)).idle.keys() == {*of_mlp, "auxiliary_weight"}
     spec, networks = Spec(1, 8, 8), Networks(width=4, discriminator_width=4)
-    unlabelled = image_recipe(spec, networks, Game(penalty="r1"), Learning(optimizer="sgd"), Telling())
+    unlabelled = image_recipe(spec, networks, falling, Learning(optimizer="sgd"), Telling())
     told = {"generator_condition", "discriminator_condition", "auxiliary_weight"}
     assert unlabelled.idle.keys() == {*of_mlp, *of_noise, *told, "beta2"}
-    guessing = image_recipe(
-        Spec(1, 8, 8, ("a", "b")), networks, Game(penalty="r1"), Learning(), Telling(discriminator_condition="auxiliary")
-    )
+    guessing = image_recipe(Spec(1, 8, 8, ("a", "b")), networks, falling, Learning(), Telling(discriminator_condition="auxiliary"))
     assert guessing.idle.keys() == {*of_mlp, *of_noise}
