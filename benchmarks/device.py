@@ -36,7 +36,7 @@ SECONDS = 8.0
 def make_turns(name: str, batch: int, device: torch.device, precision: str, compiled: bool, folder: Path) -> tuple[Turns, Batches]:
     case = CASES[name]
     data, found = pictures(case["side"], folder), find_recipe(name)
-    recipe = found.make(data.spec, found.resolve("none", {"batch": batch, **case["options"]}))
+    recipe = found.make(data.spec, found.resolve({}, {"batch": batch, **case["options"]}))
     torch.manual_seed(0)
     gan = recipe.build().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     prepare_networks(gan)

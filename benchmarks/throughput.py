@@ -83,7 +83,8 @@ def data_for(name: str, case: dict[str, Any], folder: Path) -> ImageData | Point
 
 def elegan_side(name: str, case: dict[str, Any], data: ImageData | PointData, folder: Path) -> tuple[Training, str]:
     found = find_recipe("rpgan" if name == "points" else name)
-    recipe = found.make(data.spec, found.resolve("none" if name != "points" else name, {"batch": case["batch"], **case["options"]}))
+    chosen = found.presets[name].options if name == "points" else {}
+    recipe = found.make(data.spec, found.resolve(chosen, {"batch": case["batch"], **case["options"]}))
     torch.manual_seed(0)
     gan = recipe.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     prepare_networks(gan)

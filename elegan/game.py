@@ -130,6 +130,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.real)
 
+    def first(self, count: int, *, whole: bool = True) -> Batch:
+        """Its first `count` samples."""
+        return replace(self._part(0, count), whole=whole)
+
     def split(self, parts: int) -> list[Batch]:
         """`parts` equal micro-batches; the batch itself if `parts` is 1. ValueError if they do not divide it."""
         if parts == 1:
@@ -186,9 +190,37 @@ class GAN(nn.Module):
     def settle(self, player: str) -> None:
         """What has to hold after each update of `player`: a projection such as weight clipping. Nothing by default."""
 
+    def shared(self, player: str) -> list[Tensor]:
+        """What each process sums up of its own share of the batch during the moves of `player`, and steers by: the engine replaces
+        it by the mean over processes before the update. Nothing by default."""
+        return []
+
+    def views(self, batch: Batch) -> dict[str, Tensor]:
+        """Pictures (n, c, h, w) that show how the game goes, beside its samples, by name; none by default."""
+        return {}
+
     def note(self, name: str, value: Tensor) -> None:
         """Keep a number that shows how the game goes; the engine logs its mean over the round."""
         self.notes.setdefault(name, []).append(value.detach().float().mean())
+
+
+class LatentGAN(GAN):
+    """A GAN whose samples follow from latents (n, layers, size), the first layer the coarsest: what one needs to walk among them."""
+
+    def latents(self, random: Randomness, condition: Tensor | None) -> Tensor:
+        """(n, layers, size), one for each row of `random`."""
+        raise NotImplementedError
+
+    def render(self, latents: Tensor, condition: Tensor | None) -> Tensor:
+        """Samples (n, c, h, w) of latents (n, layers, size); in evaluation mode the same each time, an image's in [-1, 1]."""
+        raise NotImplementedError
+
+    def truncated(self, latents: Tensor, condition: Tensor | None, truncation: float) -> Tensor:
+        """Latents moved towards the middle: 1 leaves them where they are, less gives likelier and more alike samples."""
+        raise NotImplementedError
+
+    def sample(self, random: Randomness, condition: Tensor | None) -> Tensor:
+        return self.render(self.latents(random, condition), condition)
 
 
 @dataclass(frozen=True)

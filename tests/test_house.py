@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "randomness": set(),
     "optimizers": {"errors"},
     "divergences": {"errors", "divergences"},
-    "augment": {"errors", "randomness"},
+    "augment": {"errors", "randomness", "augment"},
     "game": {"errors", "randomness", "optimizers"},
     "learning": {"game"},
     "pictures": {"errors"},

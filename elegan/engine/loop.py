@@ -28,7 +28,7 @@ LOG_EVERY = 50
 TELL_EVERY = 1.0
 SAVE_SECONDS = 600.0
 STATISTICS_BATCHES = 16
-SHOWN_POINTS = 2500
+SHOWN_POINTS, SHOWN_REALS = 2500, 32
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,7 @@ class Training:
         self.saved, self.saved_at = self.step, time.perf_counter()
         checkpoint.prune(self.run.checkpoint_folder, self.intervals.keep)
         self.save_grid()
+        self.save_views()
         self.watch(self)
 
     def refresh_statistics(self) -> None:
@@ -252,6 +253,13 @@ class Training:
         picture = png(shown)
         checkpoint.write_file(self.run.path / "samples" / f"{self.step:08d}.png", picture)
         checkpoint.write_file(self.run.path / "samples.png", picture)
+
+    def save_views(self) -> None:
+        """What else the variant shows, of some real images, as NAME.png in the run."""
+        batch = self.batches(0)
+        with sampling(self.sampler) as gan, layer_randomness(key(self.sample_seed, "views"), self.turns.device):
+            for name, images in gan.views(batch.first(min(SHOWN_REALS, len(batch)))).items():
+                checkpoint.write_file(self.run.path / f"{name}.png", png(grid(to_pixels(images), SHOWN_REALS // 4)))
 
     def weights(self) -> checkpoint.Tensors:
         tensors = {f"gan.{name}": value for name, value in self.gan.state_dict().items()}

@@ -152,11 +152,12 @@ class Turns:
         return loss.detach()
 
     def average_over_processes(self, player: str, loss: Tensor) -> None:
-        """One exchange: the gradient, the loss, and whether a signal told any process to stop, so that all stop in this round."""
+        """One exchange: the gradient, the loss, what the variant steers by, and whether a signal told any process to stop, so that
+        all stop in this round."""
         if self.settings.processes.count == 1:
             return
         told_to_stop = torch.full_like(loss, len(self.signals))
-        self.settings.processes.average([*self.gradients_of(player), loss, told_to_stop])
+        self.settings.processes.average([*self.gradients_of(player), loss, told_to_stop, *self.gan.shared(player)])
         self.agreed_to_stop = bool(told_to_stop)
 
     @property

@@ -9,7 +9,7 @@ from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
 def recipe(
     spec: Spec,
     *,
-    networks: Networks = Networks("r3gan", latent=64, width=768, discriminator_width=768, discriminator_norm="none"),
+    networks: Networks = Networks("r3gan", latent=64, width=768, discriminator_width=768, widest=768, discriminator_norm="none"),
     game: Game = Game(objective="relativistic_paired", penalty="r1+r2", penalty_weight=0.05, penalty_end=0.1, penalty_until=0.1),
     learning: Learning = Learning(
         lr=2e-4,
@@ -26,14 +26,15 @@ def recipe(
     """The paper's settings for CIFAR-10 (its table 9), for many days on a GPU; presets have others.
 
     While burning in, learning rates fall to a quarter and gamma to a tenth: here in the first tenth of the training, there in 8%.
-    Gamma of other data: 0.5 and 1 for ImageNet at 32x32 and 64x64, 2 and 150 for FFHQ at 64x64 and 256x256. Two of the paper's
-    schedules are not here: beta2 has its last value from the start, where theirs rises from 0.9, and the images are not augmented.
-    The average's half-life grows evenly with the images seen, as in all of elegan's variants, and not as a cosine.
+    Networks for 64x64 have a --width of 384, for 256x256 of 96. Gamma of other data: 0.5 and 1 for ImageNet at 32x32 and 64x64, 2
+    and 150 for FFHQ at 64x64 and 256x256. Two of the paper's schedules are not here: beta2 has its last value from the start, where
+    theirs rises from 0.9, and the images are not augmented. The average's half-life grows evenly with the images seen, as in all of
+    elegan's variants, and not as a cosine.
     """
     return image_recipe(spec, networks, game, learning, telling)
 
 
-NARROW = {"width": 32, "discriminator_width": 32, "average_half_life": 10_000.0, "schedule": "linear"}
+NARROW = {"width": 32, "discriminator_width": 32, "widest": 256, "average_half_life": 10_000.0, "schedule": "linear"}
 """Networks that a CPU can train, and a fall of learning rates for a short training."""
 
 PRESETS = {

@@ -32,6 +32,18 @@ def num_doublings(height: int, width: int) -> int:
     return max(2, int(log2(min(height, width) / 4)))
 
 
+def smallest_map(height: int, image_width: int) -> tuple[int, int]:
+    """Height and width of the map that the generator begins with: no smaller than what the crop needs."""
+    scale = 2 ** num_doublings(height, image_width)
+    return ceil(height / scale), ceil(image_width / scale)
+
+
+def stage_widths(width: int, widest: int, stages: int) -> list[int]:
+    """Channels of each stage from the smallest map to the largest: `width` on the largest, twice as many on each smaller, up to
+    `widest`."""
+    return [min(widest, width * 2**i) for i in reversed(range(stages))]
+
+
 def widths(width: int, doublings: int) -> list[int]:
     """Channels from the smallest map to the largest: they halve as the map doubles, and are at most 8 times `width`."""
     return [width * min(2**i, 8) for i in reversed(range(doublings))]

@@ -135,6 +135,18 @@ class CentreCrop(nn.Module):
         return x[:, :, top : top + self.height, left : left + self.width]
 
 
+class Surround(nn.Module):
+    """(n, c, h, w) -> (n, c, height, width), at least as large: pixels beyond an edge are as the nearest one. Undone by CentreCrop."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, across = self.height - x.shape[2], self.width - x.shape[3]
+        return F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2), mode="replicate") if down or across else x
+
+
 def initialise_normal(network: nn.Module, std: float = 0.02) -> None:
     """Weights N(0, std), batch norm scales N(1, std), biases 0 (Radford et al., 2016, section 4)."""
     for module in network.modules():

@@ -9,8 +9,6 @@ image beyond its edges by as much.
 from __future__ import annotations
 
 from itertools import pairwise
-from math import ceil, log2
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,33 +16,16 @@ from torch import Tensor, nn
 
 from elegan.errors import OptionError
 from elegan.networks.conditions import NOTHING, Conditions, DiscriminatorCondition, GeneratorCondition, ToldDiscriminator, speak_softly
-from elegan.networks.dcgan import num_doublings
-from elegan.networks.layers import CentreCrop, Norm
+from elegan.networks.dcgan import num_doublings, smallest_map, stage_widths
+from elegan.networks.layers import CentreCrop, Norm, Surround
+from elegan.networks.leaky import SLOPE, LeakyReLU
 from elegan.networks.resampling import double, halve
 
 BLOCKS = 2
 """Residual blocks for each size of a map."""
 
-LARGEST_FULL_SIDE = 40
-"""Maps up to here have all channels, larger ones half of them for each doubling: the paper's table ends at 32."""
-
 GROUP, MOST_GROUPS = 16, 96
 """Channels in a group of the 3x3 convolutions, and how many groups there are at most: both as in the paper's table."""
-
-SLOPE = 0.2
-
-
-def stage_widths(width: int, height: int, image_width: int) -> list[int]:
-    """Channels of each stage, from the smallest map to the largest; `width` is that of maps up to 40 pixels."""
-    doublings = num_doublings(height, image_width)
-    sides = [min(height, image_width) / 2**i for i in reversed(range(doublings + 1))]
-    return [max(1, width >> max(0, ceil(log2(side / LARGEST_FULL_SIDE)))) for side in sides]
-
-
-def smallest_map(height: int, image_width: int) -> tuple[int, int]:
-    """Height and width of the map that the generator begins with: no smaller than what the crop needs."""
-    scale = 2 ** num_doublings(height, image_width)
-    return ceil(height / scale), ceil(image_width / scale)
 
 
 def num_groups(channels: int) -> int:
@@ -61,46 +42,6 @@ class Pointwise(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
-
-
-class LeakyReLU(nn.Module):
-    """PyTorch's, with a shorter gradient of the gradient: on either side of 0 the slope stays what it is.
-
-    PyTorch's own sends zeros back through the whole network for that, at the price of one more backward pass.
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        bent: Tensor = Bend.apply(x)  # type: ignore[no-untyped-call]
-        return bent
-
-
-class Bend(torch.autograd.Function):
-    """Leaky ReLU."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        bent = F.leaky_relu(x, SLOPE)
-        ctx.save_for_backward(bent)
-        return bent
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (bent,) = ctx.saved_tensors
-        found: Tensor = Slopes.apply(gradient, bent.detach())  # type: ignore[no-untyped-call]
-        return found
-
-
-class Slopes(torch.autograd.Function):
-    """A gradient times the slopes where leaky ReLU gave `bent`: linear, so that it is its own gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: Tensor, bent: Tensor) -> Tensor:
-        ctx.save_for_backward(bent)
-        return torch.ops.aten.leaky_relu_backward(gradient, bent, SLOPE, True)  # type: ignore[no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return Slopes.apply(gradient, *ctx.saved_tensors), None  # type: ignore[no-untyped-call]
 
 
 class Residual(nn.Module):
@@ -197,18 +138,6 @@ class End(nn.Module):
         return (maps * self.pictures).sum((2, 3), keepdim=True)
 
 
-class Surround(nn.Module):
-    """(n, c, h, w) -> (n, c, height, width), at least as large: pixels beyond an edge are as the nearest one. Undone by CentreCrop."""
-
-    def __init__(self, height: int, width: int) -> None:
-        super().__init__()
-        self.height, self.width = height, width
-
-    def forward(self, x: Tensor) -> Tensor:
-        down, across = self.height - x.shape[2], self.width - x.shape[3]
-        return F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2), mode="replicate") if down or across else x
-
-
 class Clamp(nn.Module):
     """Cuts samples to [-1, 1], as a picture does; in training the discriminator sees all."""
 
@@ -219,7 +148,8 @@ class Clamp(nn.Module):
 class R3GANGenerator(nn.Module):
     """Noise (n, latent) and condition -> sample (n, c, h, w); in [-1, 1] but for training, as no tanh bounds it.
 
-    The condition's features are joined to the noise. width: channels on maps of up to 40 pixels, where the paper has 768.
+    The condition's features are joined to the noise. width: channels on the largest
+    map; they double on each smaller one, up to `widest`. At 32x32 the paper has 768 on all.
     """
 
     embedding: nn.Module
@@ -230,6 +160,7 @@ class R3GANGenerator(nn.Module):
         *,
         latent: int = 64,
         width: int = 768,
+        widest: int = 768,
         conditions: Conditions = NOTHING,
         told: GeneratorCondition = "concatenate",
     ) -> None:
@@ -237,7 +168,7 @@ class R3GANGenerator(nn.Module):
         if conditions and told == "batch_norm":
             raise OptionError("R3GAN's generator has no batch norm to be told the condition by; use told='concatenate'.")
         channels, height, image_width = shape
-        sizes = stage_widths(width, height, image_width)
+        sizes = stage_widths(width, widest, num_doublings(height, image_width) + 1)
         self.latent = latent
         self.concatenates = bool(conditions)
         if self.concatenates:
@@ -259,7 +190,7 @@ class R3GANGenerator(nn.Module):
 class R3GANDiscriminator(ToldDiscriminator):
     """Sample (n, c, h, w) and condition -> logit (n,); see ToldDiscriminator for what it may be told, and how.
 
-    By projection there is one more linear layer before the inner product, as in the paper. width: as the generator's.
+    By projection there is one more linear layer before the inner product, as in the paper. width, widest: as the generator's.
     """
 
     def __init__(
@@ -267,6 +198,7 @@ class R3GANDiscriminator(ToldDiscriminator):
         shape: tuple[int, int, int],
         *,
         width: int = 768,
+        widest: int = 768,
         conditions: Conditions = NOTHING,
         told: DiscriminatorCondition = "projection",
         norm: Norm = "none",
@@ -275,7 +207,7 @@ class R3GANDiscriminator(ToldDiscriminator):
             raise OptionError(
                 "R3GAN's discriminator has no norm, and begins with weights of zero that none could divide; its norm is 'none'."
             )
-        sizes = stage_widths(width, *shape[1:])
+        sizes = stage_widths(width, widest, num_doublings(*shape[1:]) + 1)
         last, smallest = sizes[0], smallest_map(*shape[1:])
         super().__init__(shape, conditions, told, map_channels=last, num_features=last)
         height, image_width = (side << len(sizes) - 1 for side in smallest)

@@ -28,6 +28,20 @@ def draw(name: NoiseName, random: Randomness, size: int) -> Tensor:
     return sqrt(2) * torch.erfinv(inside * (2 * shares - 1))
 
 
+def truncate(name: NoiseName, noise: Tensor, truncation: float) -> Tensor:
+    """Noise as if it had been drawn from less: nothing beyond 2 `truncation`, in the same order (Brock et al., 2019, section 3.1).
+
+    Uniform noise is scaled. 1 changes nothing; there a normal one has all its values.
+    """
+    if truncation == 1:
+        return noise
+    if name == "uniform":
+        return truncation * noise
+    before = 1.0 if name == "normal" else erf(BOUND / sqrt(2))
+    shares = torch.erf(noise.double() / sqrt(2)) / before  # evenly in [-1, 1]
+    return (sqrt(2) * torch.erfinv(erf(truncation * BOUND / sqrt(2)) * shares)).to(noise.dtype)
+
+
 NoiseFall = Literal["linear", "geometric"]
 LEAST = 0.05
 """The part of its first strength to which noise falls by even factors, before it is gone."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from math import lcm
@@ -12,14 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elegan.augment import Augment
-from elegan.game import GAN, Batch, Move, Spec
+from elegan.augment.adaptive import Adaptive
+from elegan.game import Batch, LatentGAN, Move, Spec
 from elegan.learning import learning_weights, turn
+from elegan.losses.lecam import LeCam
 from elegan.losses.objectives import Objective
 from elegan.losses.orthogonality import orthogonality
 from elegan.losses.penalties import Penalty
 from elegan.networks.conditions import ToldDiscriminator
 from elegan.randomness import Randomness
-from elegan.rules.noise import NO_NOISE, InstanceNoise, NoiseName, draw
+from elegan.rules.noise import NO_NOISE, InstanceNoise, NoiseName, draw, truncate
 
 
 @dataclass(frozen=True)
@@ -27,20 +30,20 @@ class Remedies:
     """What steadies a game, each off by default.
 
     augment: what the discriminator sees, real and generated, goes through this first. instance_noise: noise on it, which falls
-    to nothing. clip_weights: the largest
-    absolute value that a weight of the discriminator may have (Arjovsky et al., 2017, algorithm 1). orthogonal: the weight
-    of the generator's orthogonal regularisation. auxiliary: the weight of guessing the condition, where the discriminator
-    does (Odena et al., 2017).
+    to nothing. lecam: what keeps the discriminator's logits together. clip_weights: the largest absolute value that a weight of the
+    discriminator may have (Arjovsky et al., 2017, algorithm 1). orthogonal: the weight of the generator's orthogonal
+    regularisation. auxiliary: the weight of guessing the condition, where the discriminator does (Odena et al., 2017).
     """
 
     augment: Augment | None = None
     instance_noise: InstanceNoise = NO_NOISE
+    lecam: LeCam | None = None
     clip_weights: float = 0.0
     orthogonal: float = 0.0
     auxiliary: float = 1.0
 
 
-class TwoPlayer(GAN):
+class TwoPlayer(LatentGAN):
     """k discriminator steps, then one generator step. Both networks get the condition if there is one.
 
     generator: noise (n, latent), condition -> (n, c, h, w). discriminator: (n, c, h, w), condition -> logits (n,); or
@@ -64,6 +67,8 @@ class TwoPlayer(GAN):
         self.generator, self.discriminator = generator, discriminator
         self.objective, self.penalty, self.remedies = objective, penalty, remedies or Remedies()
         self.latent, self.noise, self.discriminator_steps = latent, noise, discriminator_steps
+        self.augment, self.lecam = self.remedies.augment, self.remedies.lecam
+        self.batch = 0
 
     @property
     def players(self) -> Mapping[str, tuple[nn.Module, ...]]:
@@ -75,10 +80,11 @@ class TwoPlayer(GAN):
 
     def play(self, batch: Batch, step: int) -> Iterator[Move]:
         generator_moves = (step + 1) % self.discriminator_steps == 0
+        self.batch = batch.random.total
         fake = self.fakes(batch, generator_moves)
         yield Move("discriminator", lambda: self.discriminator_loss(batch, fake().detach(), step))
         if generator_moves:
-            yield Move("generator", lambda: self.generator_loss(batch, fake()))
+            yield Move("generator", lambda: self.generator_loss(batch, fake(), step))
 
     def fakes(self, batch: Batch, generator_moves: bool) -> Callable[[], Tensor]:
         """The generated batch, when called: made once for both moves, or anew in each if the round is divided."""
@@ -96,13 +102,14 @@ class TwoPlayer(GAN):
         real_output, fake_output = self.judge(batch.real, batch, "real"), self.judge(fake, batch, "fake")
         self.note_logits(logits(real_output), logits(fake_output))
         loss = self.objective.discriminator(logits(real_output), logits(fake_output))
+        loss = loss + self.steadied(logits(real_output), logits(fake_output), batch.progress)
         for output in (real_output, fake_output):
             loss = loss + self.cost_of_guess(output, batch.condition)
         if self.penalty is None or not self.penalty.due(step):
             return loss
         return loss + self.penalise(self.penalty, batch, fake)
 
-    def generator_loss(self, batch: Batch, fake: Tensor) -> Tensor:
+    def generator_loss(self, batch: Batch, fake: Tensor, step: int) -> Tensor:
         output, real = self.judge(fake, batch, "generator"), None
         if self.objective.relativistic:
             with torch.no_grad():
@@ -120,15 +127,26 @@ class TwoPlayer(GAN):
             return self.remedies.auxiliary * F.binary_cross_entropy_with_logits(guess, (condition + 1) / 2)
         return self.remedies.auxiliary * F.cross_entropy(guess, condition)
 
+    def steadied(self, real: Tensor, fake: Tensor, progress: float) -> Tensor | float:
+        """What LeCam adds to the discriminator's loss; it and adaptive augmentation steer by these logits."""
+        if isinstance(self.augment, Adaptive):
+            self.augment.observe(real)
+            self.note("augment_probability", self.augment.p)
+        if self.lecam is None:
+            return 0.0
+        self.lecam.observe(real.detach(), fake.detach())
+        loss: Tensor = self.lecam(real, fake, progress)
+        return loss
+
     def penalise(self, penalty: Penalty, batch: Batch, fake: Tensor) -> Tensor:
-        """In float32, as bfloat16 loses small differences; uncompiled where there is a second derivative, as compiled
-        networks have none."""
+        """Uncompiled where there is a second derivative, as compiled networks have none. In bfloat16 too, which turns an exact
+        penalty's gradient by less than 2 degrees; only finite differences are in float32, or rounding would be all of them."""
         network = self.discriminator.forward if penalty.double_backward else self.discriminator
 
         def score(images: Tensor) -> Tensor:
             return logits(network(self.seen(images, batch, "penalty"), batch.condition).float())
 
-        with torch.autocast(fake.device.type, enabled=False):
+        with nullcontext() if penalty.double_backward else torch.autocast(fake.device.type, enabled=False):
             value = penalty(score, batch.real, fake.float(), batch.random, batch.progress)
         self.note("penalty", value)
         return value
@@ -143,7 +161,15 @@ class TwoPlayer(GAN):
         std = self.remedies.instance_noise.std(batch.progress)
         if std:
             images = images + std * batch.random.normal(f"{stream}/noise", *images.shape[1:])
-        return images if self.remedies.augment is None else self.remedies.augment(images, batch.random, stream)
+        return images if self.augment is None else self.augment(images, batch.random, stream)
+
+    def views(self, batch: Batch) -> dict[str, Tensor]:
+        """What the discriminator sees of real images and then of samples, where that is augmented: samples that look augmented before
+        it is done to them show that the augmentation has leaked."""
+        if self.augment is None or self.spec.is_point:
+            return {}
+        samples = self.sample(batch.random, batch.condition)
+        return {"augmented": torch.cat([self.seen(batch.real, batch, "real"), samples])}
 
     def note_logits(self, real: Tensor, fake: Tensor) -> None:
         """D(x) and D(G(z)), 0.5 each where nobody can tell; for a critic without probabilities its scores."""
@@ -151,8 +177,18 @@ class TwoPlayer(GAN):
         self.note("real_probability" if probability else "real_score", real.sigmoid() if probability else real)
         self.note("fake_probability" if probability else "fake_score", fake.sigmoid() if probability else fake)
 
+    def shared(self, player: str) -> list[Tensor]:
+        steered = (part for part in (self.augment, self.lecam) if isinstance(part, Adaptive | LeCam))
+        return [tensor for part in steered for tensor in part.shared] if player == "discriminator" else []
+
     def settle(self, player: str) -> None:
-        if player == "discriminator" and self.remedies.clip_weights:
+        if player != "discriminator":
+            return
+        if isinstance(self.augment, Adaptive):
+            self.augment.adjust(self.batch)
+        if self.lecam is not None:
+            self.lecam.adjust()
+        if self.remedies.clip_weights:
             weights = self.clipped_weights()
             torch._foreach_clamp_min_(weights, -self.remedies.clip_weights)
             torch._foreach_clamp_max_(weights, self.remedies.clip_weights)
@@ -167,8 +203,17 @@ class TwoPlayer(GAN):
         images: Tensor = self.generator(draw(self.noise, random, self.latent), condition)
         return images
 
-    def sample(self, random: Randomness, condition: Tensor | None) -> Tensor:
-        return self.generate(random, condition)
+    def latents(self, random: Randomness, condition: Tensor | None) -> Tensor:
+        """The noise; in as many parts as a generator has that gives each of its blocks one, else in one."""
+        noise = draw(self.noise, random, self.latent)
+        return noise.view(len(noise), getattr(self.generator, "latent_layers", 1), -1)
+
+    def render(self, latents: Tensor, condition: Tensor | None) -> Tensor:
+        samples: Tensor = self.generator(latents.flatten(1), condition)
+        return samples
+
+    def truncated(self, latents: Tensor, condition: Tensor | None, truncation: float) -> Tensor:
+        return truncate(self.noise, latents, truncation)
 
 
 def logits(output: Tensor) -> Tensor:

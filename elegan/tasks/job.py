@@ -24,8 +24,9 @@ from elegan.errors import EleganError, OptionError, RunError, nearest
 from elegan.game import GAN, Recipe, Spec
 from elegan.learning import prepare_networks
 from elegan.randomness import key, layer_randomness
-from elegan.tasks.options import convert, dashed
-from elegan.tasks.recipes import RecipeModule, file_digest, find_recipe
+from elegan.tasks.options import convert, dashed, spelled
+from elegan.tasks.recipes import AUTOMATIC, RecipeModule, file_digest, find_recipe
+from elegan.tasks.transfer import freeze
 
 UNNAMED = ("data", "model", "preset", "steps", "device")
 """Options that do not make another run by themselves: it can be made longer, or go on elsewhere; data and model are
@@ -51,6 +52,8 @@ class TrainOptions:
     clip: float = 0.0
     update: UpdateName = "alternating"
     compile: bool = False
+    init_from: str = "none"
+    freeze: int = 0
     device: str = "auto"
 
 
@@ -90,6 +93,8 @@ class Job:
         """The networks, initialised by the seed, on the device, in training mode."""
         with layer_randomness(key(self.options.seed, "weights"), torch.device("cpu")), blamed(self.options.model):
             gan = self.recipe.build()
+        if self.options.freeze:
+            freeze(gan, self.options.freeze)
         gan.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         prepare_networks(gan)
         if self.options.compile:
@@ -129,13 +134,12 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, download: bool = False, 
     own, data = read(own, strict, download, listener)
     notes = list(data.notes)
     found = choose_model(own, data, notes)
-    preset = found.preset_for(data.spec) if own.preset == "auto" else own.preset
-    if preset != "none":
-        made_for = "points" if data.spec.is_point else "images of this size"
-        notes.append(f"Preset {preset} of {found.name}, made for {made_for}; --preset none does without.")
+    device = find_device(own.device).type
+    preset, chosen = found.starting_point(own.preset, data.spec, len(data), device)
+    notes += preset_note(found.name, preset, chosen, data, device)
     own = dataclasses.replace(own, model=own.model if own.model.endswith(".py") else found.name, preset=preset)
     steps = None if "steps" in found.parameters else other.pop("steps", None)
-    recipe_options = found.resolve(preset, other, TRAIN_FLAGS)
+    recipe_options = found.resolve(chosen, other, TRAIN_FLAGS)
     recipe = found.make(data.spec, recipe_options)
     recipe = recipe if steps is None else dataclasses.replace(recipe, steps=convert("steps", steps, int))
     check(own, recipe)
@@ -191,6 +195,17 @@ def choose_model(own: TrainOptions, data: ImageData | PointData, notes: list[str
     return find_recipe(name)
 
 
+def preset_note(model: str, preset: str, chosen: Mapping[str, object], data: ImageData | PointData, device: str) -> list[str]:
+    if preset == "none":
+        return []
+    if preset == AUTOMATIC:
+        said = " ".join(f"--{dashed(name)} {spelled(value)}" for name, value in chosen.items())
+        images = f"{len(data):,} images of {data.spec.height}x{data.spec.width} on {device}"
+        return [f"Chosen for {model} and {images}: {said}. What is given wins; --preset none does without."]
+    made_for = "points" if data.spec.is_point else "images of this size"
+    return [f"Preset {preset} of {model}, made for {made_for}; --preset none does without."]
+
+
 def label_note(model: str, recipe: Recipe, data: ImageData | PointData) -> list[str]:
     if recipe.conditional and not data.spec.conditional and not data.spec.is_point:
         return [f"The data has no labels, so {model} runs unconditionally."]
@@ -219,6 +234,8 @@ def check(options: TrainOptions, recipe: Recipe) -> None:
         raise OptionError(f"--accumulate: {options.accumulate} micro-batches do not divide a batch of {recipe.batch}.")
     if options.precision not in (choices := ("auto", "fp32", "bf16")):
         raise OptionError(f"--precision: got {options.precision!r}. {nearest(options.precision, choices)}")
+    if options.freeze < 0:
+        raise OptionError(f"--freeze: got {options.freeze}; it counts blocks of the discriminator.")
     if not options.clip >= 0:
         raise OptionError(f"--clip: got {options.clip}; a length is at least 0.")
     if options.compile and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
@@ -289,6 +306,32 @@ def blamed(model: str) -> Iterator[None]:
         if not model.endswith(".py"):
             raise
         raise OptionError(f"{model}: build() raised {type(error).__name__}: {error}") from error
+
+
+def memory_estimate(job: Job, precision: str) -> int:
+    """About how many bytes the training takes; RunError with a way out if there are fewer."""
+    from elegan.engine.memory import memory_free, memory_needed
+
+    uncompiled = dataclasses.replace(job, options=dataclasses.replace(job.options, compile=False))
+
+    def needed(parts: int) -> int:
+        settings = dataclasses.replace(job.settings(precision), accumulate=parts)
+        return memory_needed(uncompiled.build(), job.recipe.optimizers, settings, job.batches().at)
+
+    own, free = job.options.accumulate, memory_free(job.device)
+    found = needed(own)
+    if free is None or found <= free:
+        return found
+    batch = job.recipe.batch // job.processes.count
+    ways = (parts for parts in range(own + 1, batch + 1) if batch % parts == 0)
+    way = next((f"--accumulate {parts} (the same batch in {parts} parts), " for parts in ways if needed(parts) <= free), "")
+    raise RunError(
+        f"training takes about {gibibytes(found)} of memory, and {gibibytes(free)} are free. Try {way}a smaller --batch, --width or --size."
+    )
+
+
+def gibibytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
 
 
 @contextmanager

@@ -284,7 +284,7 @@ def recipe_of_run(run: Run, model: str | None) -> Recipe:
         raise RunError(f"this run was trained with {named}. Give that file with --model, if you trust it.")
     found = find_recipe(model or named)
     try:
-        return found.make(spec, found.resolve("none", {name: config[name] for name in found.parameters if name in config}))
+        return found.make(spec, found.resolve({}, {name: config[name] for name in found.parameters if name in config}))
     except OptionError as error:
         raise RunError(f"{run.path / 'config.yaml'} describes no model: {error} Restore it.") from error
 

@@ -22,6 +22,9 @@ from elegan.tasks.options import check_range, convert, dashed, is_option_type, s
 if TYPE_CHECKING:
     from elegan.game import Preset, Recipe, Spec
 
+AUTOMATIC = "automatic"
+"""The preset of a variant that works its options out: `automatic(spec, images, device)` in its file."""
+
 COMMAND_LINE_FLAGS = {"listener", "options", "dry_run", "json", "debug", "help"}
 
 
@@ -86,20 +89,32 @@ class RecipeModule:
         fits = [name for name, preset in self.presets.items() if preset.sides is not None and preset.sides[0] <= side <= preset.sides[1]]
         return fits[0] if fits else "none"
 
-    def resolve(self, preset: str, given: Mapping[str, object], other_flags: Iterable[str] = ()) -> dict[str, Any]:
-        """All options: the signature's defaults, then the preset's, then what was given, as the types ask.
+    def starting_point(self, preset: str, spec: Spec, images: int, device: str) -> tuple[str, Mapping[str, object]]:
+        """The preset that `preset` means, and its options: of "auto" the one made for images of this size, or else `automatic`,
+        what the variant works out of the data and the device, or else "none". OptionError for a preset that is not there.
+        """
+        automatic = getattr(self.module, "automatic", None)
+        if preset == "auto":
+            preset = self.preset_for(spec)
+            preset = AUTOMATIC if preset == "none" and automatic and not spec.is_point else preset
+        if preset == AUTOMATIC and automatic:
+            return preset, automatic(spec, images, device)
+        if preset != "none" and preset not in self.presets:
+            there = [*self.presets, "none", *([AUTOMATIC] if automatic else [])]
+            raise OptionError(f"--preset: {self.name} has no preset {preset!r}. {nearest(preset, there)}")
+        return preset, self.presets[preset].options if preset != "none" else {}
+
+    def resolve(self, chosen: Mapping[str, object], given: Mapping[str, object], other_flags: Iterable[str] = ()) -> dict[str, Any]:
+        """All options: the signature's defaults, then `chosen`, such as a preset's, then what was given, as the types ask.
 
         OptionError for a name that is no option; `other_flags` are names that were possibly meant.
         """
-        if preset != "none" and preset not in self.presets:
-            raise OptionError(f"--preset: {self.name} has no preset {preset!r}. {nearest(preset, [*self.presets, 'none'])}")
         known, kinds = self.parameters, self.types
         for name in given:
             if name not in known:
                 meant = nearest(dashed(name), map(dashed, {*known, *other_flags}))
                 raise OptionError(f"{self.name} has no option --{dashed(name)}. {meant}")
         defaults = {name: parameter.default for name, parameter in known.items()}
-        chosen = dict(self.presets[preset].options) if preset != "none" else {}
         typed = {name: convert(name, value, kinds[name]) for name, value in {**chosen, **given}.items()}
         for name, value in typed.items():
             check_range(name, value, defaults[name])

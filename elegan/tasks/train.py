@@ -57,6 +57,8 @@ def train(
     clip: float | None = None,
     update: Literal["alternating", "simultaneous", "extragradient"] | None = None,
     compile: bool | None = None,
+    init_from: str | None = None,
+    freeze: int | None = None,
     device: str | None = None,
     save_every: int | None = None,
     keep: int = 3,
@@ -113,6 +115,10 @@ def train(
         move ahead first (extragradient, twice the work).
     compile
         Compile the networks with torch.compile; needs a C++ compiler.
+    init_from
+        A run to begin with the weights of, of the same model and size: what it learned of many images helps with few.
+    freeze
+        The first so many blocks of the discriminator, from the image on, stay as they are (with init_from).
     device
         cpu, cuda, cuda:1, mps; auto takes a GPU if there is one.
     save_every
@@ -149,7 +155,8 @@ def train(
     given = {
         "data": data, "model": model, "preset": preset, "steps": steps, "labels": labels, "attributes": attributes,
         "size": size, "channels": channels, "fit": fit, "mirror": mirror, "seed": seed,
-        "precision": precision, "accumulate": accumulate, "clip": clip, "update": update, "compile": compile, "device": device,
+        "precision": precision, "accumulate": accumulate, "clip": clip, "update": update, "compile": compile,
+        "init_from": init_from, "freeze": freeze, "device": device,
     }  # fmt: skip
     if keep < 1 or (save_every is not None and save_every < 1):
         raise OptionError(f"--keep and --save-every count from 1; got {keep} and {save_every}.")
@@ -252,15 +259,23 @@ def start(job: Job, run: Run, sitting: Sitting, listener: Listener) -> tuple[Tra
     """A new run: measure what is left to be measured, all processes together, and write down what was chosen."""
     import torch
 
+    from elegan.tasks.job import gibibytes, memory_estimate
+    from elegan.tasks.transfer import begin_with
+
     mine = job.processes
     torch.set_num_threads(mine.tell(mine.threads()))
     precision, timings = mine.tell(choose_precision(job))
+    memory = gibibytes(memory_estimate(job, precision))
     target = mine.tell(job.recipe.steps if sitting.minutes is None else steps_within(job, precision, sitting.minutes))
     if mine.first:
         write_down(job, run, target, facts(job, precision, timings))
     shared = f", {mine.count} processes" if mine.count > 1 else ""
-    listener.message(f"{run.path}: {job.found.name} on {job.data.name}, {target:,} steps, {job.device} in {precision}{shared}.")
-    return make_training(job, run, precision, listener), target
+    where = f"{job.device} in {precision}{shared}, about {memory}"
+    listener.message(f"{run.path}: {job.found.name} on {job.data.name}, {target:,} steps, {where}.")
+    training = make_training(job, run, precision, listener)
+    if job.options.init_from != "none":
+        listener.message(begin_with(training.gan, training.turns.average, job.options.init_from))
+    return training, target
 
 
 def write_down(job: Job, run: Run, target: int, found: dict[str, Any]) -> None:

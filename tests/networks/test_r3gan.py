@@ -14,6 +14,7 @@ from elegan.game import Attribute, Recipe, Spec
 from elegan.gans import r3gan
 from elegan.losses.penalties import finite_r1_and_r2, r1, r1_and_r2
 from elegan.networks.conditions import NOTHING, Conditions
+from elegan.networks.dcgan import stage_widths
 from elegan.networks.layers import CentreCrop
 from elegan.networks.r3gan import (
     End,
@@ -24,7 +25,6 @@ from elegan.networks.r3gan import (
     Residual,
     Surround,
     num_groups,
-    stage_widths,
 )
 from elegan.optimizers import Adam
 from elegan.randomness import BatchRandomness
@@ -93,17 +93,18 @@ def test_the_published_networks_have_as_many_weights_as_published(
     shape: tuple[int, int, int], conditions: Conditions, generator: str, discriminator: str
 ) -> None:
     """Table 9, in millions."""
+    width = 768 * 32 // shape[1]
     with torch.device("meta"):
-        assert f"{num_weights(R3GANGenerator(shape, conditions=conditions)) / 1e6:.2f}" == generator
-        assert f"{num_weights(R3GANDiscriminator(shape, conditions=conditions)) / 1e6:.2f}" == discriminator
+        assert f"{num_weights(R3GANGenerator(shape, width=width, conditions=conditions)) / 1e6:.2f}" == generator
+        assert f"{num_weights(R3GANDiscriminator(shape, width=width, conditions=conditions)) / 1e6:.2f}" == discriminator
 
 
 def test_the_networks_of_imagenet_are_twice_as_wide_with_as_many_groups() -> None:
     """Table 9: 96 groups still. D has one weight for each feature more than theirs, as its logit has a part without the class."""
     conditions = Conditions(classes=1000)
     with torch.device("meta"):
-        assert f"{num_weights(R3GANGenerator((3, 32, 32), width=1536, conditions=conditions)) / 1e6:.2f}" == "82.91"
-        assert f"{num_weights(R3GANDiscriminator((3, 32, 32), width=1536, conditions=conditions)) / 1e6:.2f}" == "86.55"
+        assert f"{num_weights(R3GANGenerator((3, 32, 32), width=1536, widest=1536, conditions=conditions)) / 1e6:.2f}" == "82.91"
+        assert f"{num_weights(R3GANDiscriminator((3, 32, 32), width=1536, widest=1536, conditions=conditions)) / 1e6:.2f}" == "86.55"
 
 
 def test_the_weights_of_the_smallest_table_one_by_one() -> None:
@@ -118,21 +119,18 @@ def test_the_weights_of_the_smallest_table_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "widths"),
+    ("width", "widest", "stages", "widths"),
     [
-        ((32, 32), [768, 768, 768, 768]),
-        ((40, 50), [768, 768, 768, 768]),
-        ((64, 64), [768, 768, 768, 768, 384]),
-        ((100, 80), [768, 768, 768, 768, 384]),
-        ((256, 256), [768, 768, 768, 768, 384, 192, 96]),
+        (768, 768, 4, [768, 768, 768, 768]),  # R3GAN at 32x32
+        (32, 512, 9, [512, 512, 512, 512, 512, 256, 128, 64, 32]),  # StyleGAN2 at 1024x1024
+        (64, 32, 3, [32, 32, 32]),
     ],
 )
-def test_the_channels_are_the_published_ones(size: tuple[int, int], widths: list[int]) -> None:
-    assert stage_widths(768, *size) == widths
+def test_channels_double_on_smaller_maps(width: int, widest: int, stages: int, widths: list[int]) -> None:
+    assert stage_widths(width, widest, stages) == widths
 
 
-def test_narrow_networks_keep_a_channel() -> None:
-    assert stage_widths(2, 256, 256)[-1] == 1
+def test_a_network_of_one_channel() -> None:
     assert R3GANDiscriminator((1, 64, 64), width=1)(torch.randn(2, 1, 64, 64)).shape == (2,)
 
 

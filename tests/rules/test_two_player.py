@@ -224,19 +224,25 @@ def test_options_reach_the_game() -> None:
     )
     gan = small(chosen).build()
     assert (gan.penalty.weight, gan.penalty.interval, gan.discriminator_steps) == (3.0, 4, 2)
-    assert (gan.remedies.clip_weights, gan.remedies.augment, gan.noise) == (0.1, None, "uniform")
+    assert (gan.remedies.clip_weights, gan.augment, gan.noise) == (0.1, None, "uniform")
     assert gan.objective == objective("hinge")
 
 
 def test_options_that_make_no_difference_are_named() -> None:
-    of_mlp, of_noise = {"depth", "activation", "waves"}, {"instance_noise_until", "instance_noise_fall"}
+    of_mlp, of_noise = (
+        {"depth", "activation", "waves", "widest"},
+        {
+            *("instance_noise_until", "instance_noise_fall"),
+            *("augment_probability", "augment_target", "augment_images"),
+        },
+    )
     of_penalty = {"penalty_weight", "penalty_interval", "penalty_end", "penalty_until"}
     falling = Game(penalty="r1", penalty_end=0.1)
     assert small(Game()).idle.keys() == {*of_mlp, *of_noise, *of_penalty, "auxiliary_weight"}
     assert small(Game(penalty="r1")).idle.keys() == {*of_mlp, *of_noise, "penalty_until", "auxiliary_weight"}
     assert small(falling, network="dcgan").idle.keys() == {*of_mlp, *of_noise, "auxiliary_weight"}
-    assert small(falling, network="mlp", discriminator_norm="none").idle.keys() == {*of_noise, "auxiliary_weight"}
-    assert small(replace(falling, instance_noise=0.1)).idle.keys() == {*of_mlp, "auxiliary_weight"}
+    assert small(falling, network="mlp", discriminator_norm="none").idle.keys() == {"widest", *of_noise, "auxiliary_weight"}
+    assert small(replace(falling, instance_noise=0.1, augment="ada")).idle.keys() == {*of_mlp, "auxiliary_weight"}
     spec, networks = Spec(1, 8, 8), Networks(width=4, discriminator_width=4)
     unlabelled = image_recipe(spec, networks, falling, Learning(optimizer="sgd"), Telling())
     told = {"generator_condition", "discriminator_condition", "auxiliary_weight"}

@@ -47,7 +47,7 @@ def with_option(option: str, more: str = "") -> str:
 def test_a_file_may_hold_dataclasses_and_is_known_to_python_by_its_name(write: Write) -> None:
     code = "import dataclasses\n@dataclasses.dataclass\nclass Shape:\n    side: int = 3\n    kinds: dict[str, int] | None = None\n"
     found = find_recipe(str(write(code + with_option("side: int = Shape().side"))))
-    assert found.resolve("none", {"side": "1e3"}) == {"side": 1000}
+    assert found.resolve({}, {"side": "1e3"}) == {"side": 1000}
     assert sys.modules[found.module.__name__] is found.module
     assert isinstance(found.make(SPEC, {}), Recipe)
 
@@ -190,7 +190,7 @@ def test_what_fits_no_type_is_refused_in_few_words(value: object, kind: Any, sai
 
 def test_presets_are_converted_too(write: Write) -> None:
     found = find_recipe(str(write(with_option("lr: float = 1.0, side: int = 3", "PRESETS = {'p': Preset({'lr': '1e-3', 'side': 1e2})}"))))
-    assert found.resolve("p", {}) == {"lr": 1e-3, "side": 100}
+    assert found.resolve(found.presets["p"].options, {}) == {"lr": 1e-3, "side": 100}
 
 
 @pytest.mark.parametrize(("side", "expected"), [(8, "small"), (15, "small"), (16, "none"), (64, "large")])
@@ -237,15 +237,15 @@ def test_the_fields_of_a_group_are_options(write: Write) -> None:
     found = find_recipe(str(write(GROUPS + RETURN)))
     assert {name: option.default for name, option in found.parameters.items()} == {"depth": 2, "side": 5, "kind": "a"}
     assert found.types == {"depth": int, "side": int, "kind": Literal["a", "b"]}
-    options = found.resolve("none", {"side": "7", "kind": "b"})
+    options = found.resolve({}, {"side": "7", "kind": "b"})
     assert options == {"depth": 2, "side": 7, "kind": "b"}
     found.make(SPEC, options)
     found.make(SPEC, {})
     assert [(2, found.module.Sizes(7, "b")), (2, found.module.Sizes(5, "a"))] == found.module.SEEN
     with pytest.raises(OptionError, match="no option --sizes"):
-        found.resolve("none", {"sizes": 1})
+        found.resolve({}, {"sizes": 1})
     with pytest.raises(OptionError, match=r"Did you mean 'side'"):
-        found.resolve("none", {"sid": 1})
+        found.resolve({}, {"sid": 1})
     (summary,) = recipes.recipes(str(found.where))
     assert summary.options["side"] == ("int", 5, "how long a side is")
     assert "how long a side is" in "\n".join(summary.lines())

@@ -1,26 +1,17 @@
-"""Differentiable augmentation (DiffAugment; Zhao et al., 2020): the discriminator sees all images through it.
+"""Differentiable augmentation (DiffAugment; Zhao et al., 2020): colour, translation and cutout, each applied to every image.
 
-Real and generated ones alike, in both players' moves; else the generator learns the augmentation. Each sample gets
-its own numbers, and all is differentiable twice.
+Colours may leave [-1, 1]: they are not clipped, so that their gradient is not either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from elegan.errors import OptionError, nearest
 from elegan.randomness import Randomness
-
-Augment = Callable[[Tensor, Randomness, str], Tensor]
-"""images (n, c, h, w) in [-1, 1], randomness, and what names their use in it -> images of the same kind.
-
-Colours may leave [-1, 1]: they are not clipped, so that their gradient is not either.
-"""
 
 
 def colour(images: Tensor, random: Randomness, stream: str) -> Tensor:
@@ -86,26 +77,3 @@ def covered(centre: Tensor, side: int) -> Tensor:
     distance = torch.arange(side, device=centre.device) + 0.5 - side * centre
     half = side // 2 / 2
     return (-half <= distance) & (distance < half)
-
-
-AUGMENTATIONS: dict[str, Augment] = {"colour": colour, "translation": translation, "cutout": cutout}
-
-
-def augmentation(policy: str) -> Augment | None:
-    """What `policy` says: names from AUGMENTATIONS joined with "+", applied in that order, or None for "none".
-
-    OptionError with the nearest name if one is unknown.
-    """
-    if policy == "none":
-        return None
-    for name in policy.split("+"):
-        if name not in AUGMENTATIONS:
-            raise OptionError(f"--augment: got {name!r} in {policy!r}. {nearest(name, [*AUGMENTATIONS, 'none'])}")
-    chosen = [AUGMENTATIONS[name] for name in policy.split("+")]
-
-    def augment(images: Tensor, random: Randomness, stream: str) -> Tensor:
-        for one in chosen:
-            images = one(images, random, stream)
-        return images
-
-    return augment

@@ -1,0 +1,53 @@
+"""Beginning with the weights of another run, and leaving a part of the discriminator as it is (Mo et al., 2020)."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from elegan.engine.average import Average
+from elegan.engine.run import find_run
+from elegan.errors import OptionError
+from elegan.game import GAN
+from elegan.tasks.loading import newest_weights
+
+
+LEAST = 0.1
+"""The share of its weights that a model has to take from another run; less is a mistake and no beginning."""
+
+
+@torch.no_grad()
+def begin_with(gan: GAN, average: Average | None, run: str) -> str:
+    """Give `gan`, and the average of its networks, the newest weights of `run` that have their names and shapes.
+
+    Returns a note that says how much came over. RunError if there is no such run or no whole save; OptionError if hardly
+    any came over.
+    """
+    found = find_run(run)
+    tensors, step, _ = newest_weights(found.checkpoint_folder)
+    mine = {f"gan.{name}": value for name, value in gan.state_dict().items()}
+    if average is not None:
+        mine |= {f"average.{name}": value for name, value in average.state_dict().items()}
+    taken = {name: tensors[name] for name, value in mine.items() if name in tensors and tensors[name].shape == value.shape}
+    for name, value in taken.items():
+        mine[name].copy_(value)
+    weights = {f"gan.{name}" for name, _ in gan.named_parameters()}
+    count = sum(mine[name].numel() for name in weights & taken.keys())
+    total = sum(mine[name].numel() for name in weights)
+    if count < LEAST * total:
+        has = f"{found.path} ({found.config.get('model', 'another model')}) has only {count / total:.1%} of this model's weights"
+        raise OptionError(f"--init-from: {has} by name and shape. Train with the options of that run.")
+    new = sorted(name.removeprefix("gan.") for name in weights - taken.keys())
+    others = f" New are {', '.join(new[:3])}{' and others' if len(new) > 3 else ''}." if new else ""
+    return f"Begins with the weights of {found.path} at step {step:,}: {count / total:.1%} of them.{others}"
+
+
+def freeze(gan: GAN, blocks: int) -> None:
+    """Leave the first `blocks` blocks of the discriminator, those next to the image, as they are; OptionError if it has fewer."""
+    discriminator = getattr(gan, "discriminator", None)
+    found = [block for block in getattr(discriminator, "blocks", nn.Sequential()).children() if any(True for _ in block.parameters())]
+    if blocks >= len(found):
+        has = f"has {len(found)}" if found else "has no blocks"
+        raise OptionError(f"--freeze: got {blocks}, and the discriminator {has}; at least one has to learn.")
+    for block in found[:blocks]:
+        block.requires_grad_(False)

@@ -1,0 +1,121 @@
+"""Beginning with another run's weights, with a part of the discriminator frozen; and options that are worked out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+import elegan
+from elegan.errors import OptionError, RunError
+from elegan.game import Spec
+from elegan.gans import stylegan2
+from elegan.tasks import job
+
+SMALL = {"model": "cgan", "width": 8, "discriminator_width": 8, "batch": 16, "precision": "fp32", "preset": "none"}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> elegan.Run:
+    return elegan.train("digits", out=str(tmp_path_factory.mktemp("source")), steps=4, **SMALL)
+
+
+def weights(run: elegan.Run, step: int) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(run.path / "checkpoints" / f"step-{step:08d}" / "weights.safetensors")
+
+
+def messages(listener: list[str]) -> elegan.Listener:
+    return elegan.Listener(message=listener.append)
+
+
+def test_a_run_begins_with_the_weights_of_another_and_resumes_without_it(source: elegan.Run, tmp_path: Path) -> None:
+    said: list[str] = []
+    slow = {**SMALL, "lr": 1e-12, "discriminator_lr": 1e-12, "init_from": str(source.path)}
+    run = elegan.train("digits", out=str(tmp_path), steps=1, listener=messages(said), **slow)
+    assert any("Begins with the weights of" in line and "step 4: 100.0%" in line for line in said)
+    begun, given = weights(run, 1), weights(source, 4)
+    for name in ("gan.generator.project.weight", "gan.discriminator.head.weight"):
+        torch.testing.assert_close(begun[name], given[name], rtol=0, atol=1e-6)
+    moved = source.path.rename(source.path.with_name("elsewhere"))
+    try:
+        assert elegan.train("digits", out=str(tmp_path), steps=2, **slow).step == 2
+    finally:
+        moved.rename(source.path)
+
+
+def test_what_does_not_fit_is_new_and_named(source: elegan.Run, tmp_path: Path) -> None:
+    said: list[str] = []
+    elegan.train("digits", out=str(tmp_path), steps=1, init_from=str(source.path), listener=messages(said), **{**SMALL, "latent": 50})
+    (line,) = [line for line in said if "Begins with" in line]
+    assert "New are generator.embedding.weight, generator.project.weight." in line
+    assert "100.0%" not in line
+
+
+def test_frozen_blocks_stay_what_they_were(source: elegan.Run, tmp_path: Path) -> None:
+    run = elegan.train("digits", out=str(tmp_path), steps=3, init_from=str(source.path), freeze=1, **SMALL)
+    begun, given = weights(run, 3), weights(source, 4)
+    assert torch.equal(begun["gan.discriminator.blocks.0.weight"], given["gan.discriminator.blocks.0.weight"])
+    assert not torch.equal(begun["gan.discriminator.blocks.2.weight"], given["gan.discriminator.blocks.2.weight"])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"init_from": "nowhere"}, RunError, "no run 'nowhere'"),
+        ({"freeze": 9}, OptionError, r"--freeze: got 9, and the discriminator has 3; at least one has to learn"),
+        ({"freeze": -1}, OptionError, "--freeze: got -1"),
+        ({"model": "gan", "freeze": 1}, OptionError, "--freeze"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(options: dict[str, object], error: type[Exception], said: str, tmp_path: Path) -> None:
+    with pytest.raises(error, match=said):
+        elegan.train("digits", out=str(tmp_path), steps=1, **{**SMALL, **options})
+
+
+def test_another_model_has_no_weights_to_begin_with(source: elegan.Run, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"has only 0\.\d% of this model's weights by name and shape"):
+        elegan.train("digits", out=str(tmp_path), steps=1, init_from=str(source.path), **{**SMALL, "model": "gan"})
+
+
+def test_too_little_memory_is_told_before_training_with_a_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import elegan.engine.memory as memory
+
+    free = 2**21
+    monkeypatch.setattr(memory, "memory_free", lambda device: free)
+    monkeypatch.setattr(memory, "memory_needed", lambda gan, optimizers, settings, batches: 2**23 // settings.accumulate)
+    with pytest.raises(RunError, match=r"takes about 0\.0 GiB of memory.*--accumulate 4 \(the same batch in 4 parts\), a smaller --batch"):
+        elegan.train("digits", out=str(tmp_path), steps=1, **SMALL)
+    free = 1
+    with pytest.raises(RunError, match=r"Try a smaller --batch, --width or --size"):
+        elegan.train("digits", out=str(tmp_path), steps=1, **SMALL)
+
+
+def test_options_are_worked_out_from_the_images_and_the_device() -> None:
+    """Those of the follow-up's table for GPUs: batch, channels, gamma and the average's half-life."""
+    large = stylegan2.automatic(Spec(3, 1024, 1024), 70_000, "cuda")
+    assert (large["batch"], large["width"], large["widest"], large["lr"]) == (4, 32, 512, 2e-3)
+    middle = stylegan2.automatic(Spec(3, 256, 256), 200_000, "cuda")
+    assert (middle["batch"], middle["width"], middle["penalty_weight"]) == (16, 64, pytest.approx(0.0002 * 256**2 / 16, abs=1e-4))
+    assert "augment" not in middle
+    small = stylegan2.automatic(Spec(3, 48, 80), 60, "cpu")
+    assert (small["augment"], small["batch"]) == ("ada", 16)
+    assert int(str(small["width"])) < 64  # type: ignore[call-overload]
+
+
+def test_worked_out_options_are_said_and_can_be_given_otherwise(tmp_path: Path) -> None:
+    said: list[str] = []
+    asked = {"data": "digits", "model": "stylegan2", "batch": 8, "steps": 1}
+    made = job.make_job(asked, strict=False, listener=messages(said))
+    assert made.options.preset == "automatic"
+    assert (made.recipe_options["batch"], made.recipe_options["widest"]) == (8, 256)
+    (line,) = [line for line in said if line.startswith("Chosen for stylegan2 and 1,437 images of 8x8 on")]
+    assert "--augment ada" in line
+    again = job.make_job(dict(made.config), strict=False, listener=elegan.Listener())
+    assert again.config == made.config
+    assert again.name == made.name
+    plain = job.make_job({**asked, "preset": "none"}, strict=False, listener=elegan.Listener())
+    assert plain.recipe_options["widest"] == 512
+    with pytest.raises(OptionError, match="stylegan2 has no preset 'automatc'"):
+        job.make_job({**asked, "preset": "automatc"}, strict=False, listener=elegan.Listener())
