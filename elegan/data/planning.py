@@ -10,7 +10,7 @@ from elegan.data.images import FITS, MODES, Header, Unreadable, content, damage,
 from elegan.data.source import Source
 from elegan.errors import DataError, nearest
 
-SMALLEST, LARGEST, USUAL = 8, 256, 64
+SMALLEST, LARGEST, LARGEST_UNASKED, USUAL = 8, 1024, 256, 64
 KINDS = {1: "grey", 2: "grey with transparency", 3: "RGB", 4: "RGB with transparency"}
 FIT_WORDS = {
     "crop": "scaled to cover that, and cropped around the centre",
@@ -105,7 +105,7 @@ def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def _choose_size(sizes: Counter[tuple[int, int]]) -> tuple[tuple[int, int], list[str]]:
     """The images' own size if they share one within the limits, else a square that nearly all of them cover."""
-    if len(sizes) == 1 and all(SMALLEST <= side <= LARGEST for side in next(iter(sizes))):
+    if len(sizes) == 1 and all(SMALLEST <= side <= LARGEST_UNASKED for side in next(iter(sizes))):
         return next(iter(sizes)), []
     sides = sorted(min(size) for size, count in sizes.items() for _ in range(count))
     # One icon among a thousand photographs must not decide for all: one image in twenty may be enlarged.

@@ -75,7 +75,7 @@ def prepare(
 ) -> ImageData:
     """Decode `source` into the cache, or find it there.
 
-    size: (height, width) within 8 to 256; None keeps a size that all images share within these limits and else
+    size: (height, width) within 8 to 1024; None keeps a size that all images share, if it is within 8 to 256, and else
     chooses a square of at most 64. channels: 1 grey, 2 grey with alpha, 3 RGB, 4 RGBA; None takes the fewest that
     lose nothing. fit: how images of another shape come to that size; "crop" covers it and crops around the centre, "pad"
     keeps the whole image, in the middle of black or of transparency, "stretch" distorts it. Images that cannot be read or

@@ -13,7 +13,7 @@ def recipe(
     game: Game = Game(),
     learning: Learning = Learning(),
 ) -> Recipe:
-    """The published networks and settings, at any size from 8 to 256. Labels are not used."""
+    """The published networks and settings, at any size from 8 to 1024. Labels are not used."""
     return image_recipe(spec, networks, game, learning)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated
 
 from elegan.game import Preset, Recipe, Spec
+from elegan.rules.automatic import against_learning_by_heart, batch_for, lasting, slope_weight, width_for
 from elegan.rules.growing import GrowingStyled, Growth
 from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
 from elegan.rules.styled import Style, Styled
@@ -33,6 +34,18 @@ def recipe(
     rule = partial(GrowingStyled, growth=growth) if grow_until else Styled
     found = image_recipe(spec, networks, game, learning, telling, partial(rule, style=style))
     return replace(found, idle={**found.idle, **style.idle()})
+
+
+def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
+    """What suits images of this size, so many of them, and this device. R1 comes lazily, as in StyleGAN2; a CPU gets narrow networks."""
+    batch, cpu = batch_for(spec), device == "cpu"
+    return {
+        **width_for(spec, device),
+        **{"latent": 128 if cpu else 512, "depth": 2 if cpu else 8},
+        **{"batch": batch, "penalty_weight": slope_weight(spec, batch), "penalty_interval": 16, "lr": 2e-3, "discriminator_lr": 2e-3},
+        **lasting(batch, device),
+        **against_learning_by_heart(images, device),
+    }
 
 
 PRESETS: dict[str, Preset] = {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from math import log2, sqrt
 
 from elegan.game import Preset, Recipe, Spec
+from elegan.rules.automatic import against_learning_by_heart, batch_for, lasting, side, slope_weight, width_for
 from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
 from elegan.rules.styled import Style, Styled
 
@@ -29,26 +29,19 @@ def recipe(
 
 
 def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
-    """What suits images of this size, so many of them, and this device.
+    """What suits images of this size, so many of them, and this device: where the authors give rules, theirs (Karras et al., 2020b).
 
-    The weight of R1, the learning rate and the average are those that the authors' follow-up works out (Karras et al., 2020b, appendix
-    C): gamma = 0.0002 h w / batch. A CPU gets narrow networks, and a training of hours and not of days.
+    A CPU gets narrow networks, and small images no path length penalty.
     """
-    side, cpu = sqrt(spec.height * spec.width), device == "cpu"
-    batch = 32 if side <= 40 else 16 if side <= 256 else 8 if side <= 512 else 4
-    width = (1024 if cpu else 16384 if side < 512 else 32768) / side
-    width = 2 ** round(log2(min(512, max(8, width))))
-    chosen = {
-        **{"width": width, "discriminator_width": width, "widest": 256 if cpu else 512, "batch": batch},
-        **{"latent": 128 if cpu else 512, "depth": 2 if cpu else 8, "path_length_weight": 0.0 if cpu or side <= 40 else 2.0},
-        **{"penalty_weight": round(0.0002 * spec.height * spec.width / batch, 4), "average_half_life": batch * 10_000.0 / 32},
-        **{"lr": 2e-3 if side >= 1024 else 2.5e-3, "discriminator_lr": 2e-3 if side >= 1024 else 2.5e-3},
-        "steps": (300_000 if cpu else 5_000_000) // batch,
+    batch, cpu = batch_for(spec), device == "cpu"
+    rate = 2e-3 if side(spec) >= 1024 else 2.5e-3
+    return {
+        **width_for(spec, device),
+        **{"latent": 128 if cpu else 512, "depth": 2 if cpu else 8, "path_length_weight": 0.0 if cpu or side(spec) <= 40 else 2.0},
+        **{"batch": batch, "penalty_weight": slope_weight(spec, batch), "lr": rate, "discriminator_lr": rate},
+        **lasting(batch, device),
+        **against_learning_by_heart(images, device),
     }
-    return chosen | ({"augment": "ada", "augment_images": 100_000.0 if cpu else 500_000.0} if images < FEW else {})
 
-
-FEW = 100_000
-"""Below this many images the discriminator can learn them by heart, so that it sees them augmented."""
 
 PRESETS: dict[str, Preset] = {}

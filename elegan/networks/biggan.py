@@ -1,4 +1,4 @@
-"""BigGAN's networks for any size from 8 to 1000 (Brock et al., 2019, section 3 and appendix B).
+"""BigGAN's networks for any size from 8 to 1023 (Brock et al., 2019, section 3 and appendix B).
 
 At 128x128, 256x256 and 512x512 they are the paper's. At 64x64 and 32x32 they have the channels of the authors' later code, and small images
 have as many on every map. Sizes that are no 4 * 2^k are cropped, as in dcgan.py.
@@ -43,7 +43,7 @@ def generator_widths(width: int, height: int, image_width: int) -> list[int]:
     """Channels from the smallest map to the largest. OptionError for images that are too large."""
     doublings = num_doublings(height, image_width)
     if doublings > max(UP):
-        raise OptionError(f"--network biggan ends at 512x512; got {height}x{image_width}. Use --size 512, or --model stylegan2.")
+        raise OptionError(f"--network biggan is for sides below 1024; got {height}x{image_width}. Use --size 512, or --model stylegan2.")
     small = min(height, image_width) <= LARGEST_SMALL_SIDE
     return [width * factor for factor in ((SMALL,) * (doublings + 1) if small else UP[doublings])]
 

@@ -1,4 +1,4 @@
-"""The networks of DCGAN (Radford et al., 2016) for any size from 8 to 256, with or without a condition.
+"""The networks of DCGAN (Radford et al., 2016) for any size from 8 to 1024, with or without a condition.
 
 Sizes that are no 4 * 2^k: the generator starts from a map just large enough, and the result is cropped to the size.
 """

@@ -1,4 +1,4 @@
-"""R3GAN's networks for any size from 8 to 256 (Huang et al., 2024, section 3 and table 9: Config E).
+"""R3GAN's networks for any size from 8 to 1024 (Huang et al., 2024, section 3 and table 9: Config E).
 
 Generator and discriminator are mirrors of each other. Each size of a map has two residual blocks, and a transition to the next:
 bilinear resampling, with a 1x1 convolution where the number of channels changes. There are no norms; all layers but two in each

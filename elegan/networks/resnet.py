@@ -1,4 +1,4 @@
-"""The residual networks of WGAN-GP and SNGAN for any size from 8 to 256.
+"""The residual networks of WGAN-GP and SNGAN for any size from 8 to 1024.
 
 Gulrajani et al. (2017, appendix F) and Miyato et al. (2018, appendix B) at 32x32 and 48x48, Miyato and Koyama (2018) at
 128x128. Sizes that are no 4 * 2^k are cropped, as in dcgan.py.

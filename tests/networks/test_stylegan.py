@@ -27,7 +27,7 @@ from elegan.networks.growing import Growing, coarse, enlarge, reduce
 from elegan.networks.stylegan import AdaptedLayer, AdaptiveNorm, Down, StyleGANDiscriminator, StyleGANGenerator
 from elegan.optimizers import Adam
 from elegan.randomness import BatchRandomness, SeedRandomness
-from elegan.rules.growing import Growth, GrowingStyled
+from elegan.rules.growing import GrowingStyled, Growth
 from elegan.rules.styled import Styled
 from elegan.tasks.recipes import RecipeModule
 
@@ -309,6 +309,18 @@ def test_a_run_that_is_resumed_while_it_grows_is_the_uninterrupted_one(tmp_path:
         assert expected.keys() == found.keys()
         assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
     assert float(straight.weights()["gan.generator.synthesis.growth"]) == 3.0
+
+
+def test_compiled_networks_fade_without_being_compiled_anew() -> None:
+    torch._dynamo.reset()
+    generator, discriminator = pair(8)
+    parts, inputs = (generator.synthesis, discriminator.blocks), (torch.randn(2, 6, 6), torch.randn(2, 2, 8, 8))
+    for part, x in zip(parts, inputs, strict=True):
+        compiled = torch.compile(part, backend="eager")
+        for number, growth in enumerate((1.2, 1.5, 1.9)):
+            part.grow(growth)
+            with torch._dynamo.config.patch(error_on_recompile=number > 0):
+                torch.testing.assert_close(compiled(x), part(x))
 
 
 def test_an_average_that_is_all_but_grown_is_read_as_grown() -> None:

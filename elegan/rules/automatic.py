@@ -1,0 +1,42 @@
+"""What suits images of a size, so many of them, and a device: options that the large variants work out where none are given."""
+
+from __future__ import annotations
+
+from math import log2, sqrt
+
+from elegan.game import Spec
+
+FEW = 100_000
+"""Below this many images a discriminator can learn them by heart, so that it sees them augmented."""
+
+
+def side(spec: Spec) -> float:
+    """Of a square with as many pixels."""
+    return sqrt(spec.height * spec.width)
+
+
+def batch_for(spec: Spec) -> int:
+    """Real images in a round: fewer where they are large, which is what fits into memory."""
+    return next(batch for batch, most in ((32, 40), (16, 256), (8, 512), (4, float("inf"))) if side(spec) <= most)
+
+
+def width_for(spec: Spec, device: str) -> dict[str, object]:
+    """Channels on the largest map, and at most: the published ones of StyleGAN2 on a GPU, far fewer on a CPU."""
+    budget = 1024 if device == "cpu" else 16384 if side(spec) < 512 else 32768
+    width = 2 ** round(log2(min(512, max(8, budget / side(spec)))))
+    return {"width": width, "discriminator_width": width, "widest": max(width, 256) if device == "cpu" else 512}
+
+
+def slope_weight(spec: Spec, batch: int) -> float:
+    """Gamma of R1: 0.0002 pixels / batch (Karras et al., 2020b, appendix C)."""
+    return round(0.0002 * spec.height * spec.width / batch, 4)
+
+
+def lasting(batch: int, device: str) -> dict[str, object]:
+    """The average's half-life, of the same appendix, and rounds of training: hours on a CPU, a day or two on a GPU."""
+    return {"average_half_life": batch * 10_000.0 / 32, "steps": (300_000 if device == "cpu" else 5_000_000) // batch}
+
+
+def against_learning_by_heart(images: int, device: str) -> dict[str, object]:
+    """ADA, whose probability rises fast enough for the length of the training."""
+    return {"augment": "ada", "augment_images": 100_000.0 if device == "cpu" else 500_000.0} if images < FEW else {}
