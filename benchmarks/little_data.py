@@ -1,6 +1,6 @@
 """320 facades, 64x64: StyleGAN2 with no augmentation, with DiffAugment and with ADA; 15 minutes on two cores each, two seeds.
 
-Usage: ELEGAN_DATA=FOLDER python benchmarks/little_data.py rates        how many steps fit into the time; on a quiet machine, once
+Usage: ELEGAN_DATA=FOLDER python benchmarks/little_data.py steps        how many steps fit into the time; on a quiet machine, once
        ELEGAN_DATA=FOLDER python benchmarks/little_data.py [ARM ...]    the study; it can be stopped and taken up again
 
 GANs see the 320 photographs of the training split, the other 80 are held out. The judge is a network that learned without labels
@@ -12,16 +12,16 @@ pictures stay on this machine: the licence of the data is unclear.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute
 import pyarrow.parquet
 import torch
-from study import RESULTS, data_folder, machine, study, train_by_command
+from study import data_folder, fix_steps, fixed_steps, study, train_by_command, words_of
 
 import elegan
 from elegan.metrics.contrastive import encoder_extractor, train_encoder
@@ -29,13 +29,12 @@ from elegan.metrics.extractors import Extractor, to_tensor
 from elegan.metrics.kernel import kernel_distance
 from elegan.pictures import Pixels
 
-ARMS: dict[str, tuple[str, ...]] = {
-    "plain": ("--augment", "none"),
-    "diffaugment": ("--augment", "colour+translation+cutout"),
-    "ada": (),
+ARMS: dict[str, dict[str, str]] = {
+    "plain": {"augment": "none"},
+    "diffaugment": {"augment": "colour+translation+cutout"},
+    "ada": {"augment": "ada"},
 }
-MINUTES, SAMPLES, SIDE = 15, 5000, "64"
-RATES = RESULTS / "little-data" / "rates.json"
+MINUTES, SAMPLES, SIDE = 15, 5000, 64
 JUDGES: list[Extractor] = []
 
 
@@ -49,24 +48,18 @@ def divide(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def words(arm: str, where: Path) -> tuple[str, ...]:
-    return (str(where), "--model", "stylegan2", "--size", SIDE, "--mirror", *ARMS[arm])
+def asked(arm: str, where: Path) -> dict[str, Any]:
+    return {"data": str(where), "model": "stylegan2", "size": SIDE, "mirror": True, **ARMS[arm]}
 
 
-def measure_rates() -> None:
-    found = {}
+def fix_all_steps() -> None:
     with tempfile.TemporaryDirectory() as name:
-        where = str(divide(Path(name))[0])
-        for arm, flags in ARMS.items():
-            options: dict[str, Any] = dict(zip([flag.removeprefix("--") for flag in flags[::2]], flags[1::2], strict=True))
-            found[arm] = elegan.plan(where, model="stylegan2", size=SIDE, mirror=True, minutes=MINUTES, **options).steps
-    RATES.parent.mkdir(parents=True, exist_ok=True)
-    RATES.write_text(json.dumps({"minutes": MINUTES, "steps": found, **machine()}, indent=2) + "\n")
-    print(RATES.read_text())
+        where = divide(Path(name))[0]
+        fix_steps("little-data", MINUTES, {arm: asked(arm, where) for arm in ARMS})
 
 
 def prepared(path: Path) -> Pixels:
-    return elegan.prepare(elegan.open_data(str(path)), size=(int(SIDE), int(SIDE))).images
+    return elegan.prepare(elegan.open_data(str(path)), size=(SIDE, SIDE)).images
 
 
 def the_judge(images: Pixels) -> Extractor:
@@ -84,15 +77,13 @@ def logits(model: elegan.Model, images: Pixels) -> torch.Tensor:
 
 
 def measure(arm: str, seed: int) -> dict[str, Any]:
-    import numpy as np
-
-    steps = json.loads(RATES.read_text())["steps"][arm]
+    steps = fixed_steps("little-data", arm)
     with tempfile.TemporaryDirectory() as name:
         where, held = divide(Path(name))
         train, held_out = prepared(where), prepared(held)
         everything = np.concatenate([train, held_out])
         judge = the_judge(everything)
-        run, seconds = train_by_command(*words(arm, where), "--seed", str(seed), "--steps", str(steps), "--out", name)
+        run, seconds = train_by_command(*words_of({**asked(arm, where), "seed": seed, "steps": steps, "out": name}))
         model, record = elegan.load(run), elegan.Run(run).log[-1]
         samples = model.sample(range(SAMPLES))
         keep = Path(tempfile.gettempdir()) / f"facades-{arm}-{seed}.png"
@@ -110,7 +101,7 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["rates"]:
-        measure_rates()
+    if sys.argv[1:] == ["steps"]:
+        fix_all_steps()
     else:
         study("little-data", sys.argv[1:] or ARMS, range(2), measure)

@@ -1,6 +1,6 @@
 """CIFAR-10, 32x32: strong models beside DCGAN and SNGAN, 15 minutes on two cores each, two seeds, judged alike.
 
-Usage: ELEGAN_DATA=FOLDER python benchmarks/strong.py rates        how many steps fit into the time; on a quiet machine, once
+Usage: ELEGAN_DATA=FOLDER python benchmarks/strong.py steps        how many steps fit into the time; on a quiet machine, once
        ELEGAN_DATA=FOLDER python benchmarks/strong.py [ARM ...]    the study; it can be stopped and taken up again
 
 Each model has the settings that it has for such images without any flag. GANs and the judging classifier see the training
@@ -11,7 +11,6 @@ pictures stay on this machine: the licence of the data is unclear.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -20,27 +19,21 @@ from typing import Any
 import numpy as np
 from judge import coverage
 from labelled import open_split
-from study import RESULTS, data_folder, machine, study, train_by_command
+from study import data_folder, fix_steps, fixed_steps, study, train_by_command, words_of
 
 import elegan
 from elegan.metrics.classifier import DataClassifier, accuracy, classifier_extractor, train_classifier
 from elegan.metrics.frechet import frechet_distance, frechet_interval, statistics
 from elegan.metrics.kernel import kernel_distance
 
-ARMS = ("dcgan", "sngan", "biggan", "stylegan2", "r3gan")
+MODELS = ("dcgan", "sngan", "biggan", "stylegan2", "r3gan")
 MINUTES, SAMPLES = 15, 10_000
-RATES = RESULTS / "strong" / "rates.json"
 JUDGES: list[DataClassifier] = []
 """The judge, once it is trained: the same for all arms and seeds."""
 
 
-def measure_rates() -> None:
-    """Steps of each arm that fit into the time on this machine, as `elegan train --minutes` would fix them."""
-    where = str(data_folder() / "cifar10" / "train.parquet")
-    found = {arm: elegan.plan(where, model=arm, minutes=MINUTES).steps for arm in ARMS}
-    RATES.parent.mkdir(parents=True, exist_ok=True)
-    RATES.write_text(json.dumps({"minutes": MINUTES, "steps": found, **machine()}, indent=2) + "\n")
-    print(RATES.read_text())
+def asked(arm: str) -> dict[str, Any]:
+    return {"data": str(data_folder() / "cifar10" / "train.parquet"), "model": arm}
 
 
 def the_judge(images: Any, labels: Any) -> DataClassifier:
@@ -50,14 +43,14 @@ def the_judge(images: Any, labels: Any) -> DataClassifier:
 
 
 def measure(arm: str, seed: int) -> dict[str, Any]:
-    where, images, labels = open_split("cifar10", "train")
+    _, images, labels = open_split("cifar10", "train")
     _, test_images, test_labels = open_split("cifar10", "test")
-    steps = json.loads(RATES.read_text())["steps"][arm]
+    steps = fixed_steps("strong", arm)
     judge = the_judge(images, labels)
     extractor = classifier_extractor(judge)
     result: dict[str, Any] = {"judge": extractor.digest, "judge_accuracy": accuracy(judge, test_images, test_labels), "samples": SAMPLES}
     with tempfile.TemporaryDirectory() as out:
-        run, seconds = train_by_command(where, "--model", arm, "--seed", str(seed), "--steps", str(steps), "--out", out)
+        run, seconds = train_by_command(*words_of({**asked(arm), "seed": seed, "steps": steps, "out": out}))
         trained, config = elegan.load(run), elegan.Run(run).config
         pixels = trained.sample(range(SAMPLES))
         keep = Path(tempfile.gettempdir()) / f"cifar-{arm}-{seed}.png"
@@ -72,13 +65,13 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
     result |= {"kernel": kernel.mean, "kernel_error": kernel.standard_error, "coverage": coverage(judge, test_images, pixels)}
     if trained.spec.classes:
         assert found.logits is not None
-        asked = np.array(trained.classes_of(tuple(range(SAMPLES))))
-        result["recognised"] = float((found.logits.argmax(1).numpy() == asked).mean())
+        wanted = np.array(trained.classes_of(tuple(range(SAMPLES))))
+        result["recognised"] = float((found.logits.argmax(1).numpy() == wanted).mean())
     return result
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["rates"]:
-        measure_rates()
+    if sys.argv[1:] == ["steps"]:
+        fix_steps("strong", MINUTES, {model: asked(model) for model in MODELS})
     else:
-        study("strong", sys.argv[1:] or ARMS, range(2), measure)
+        study("strong", sys.argv[1:] or MODELS, range(2), measure)

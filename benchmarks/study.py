@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import torch
+
+import elegan
 
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
@@ -32,6 +34,27 @@ def study(name: str, arms: Iterable[str], seeds: Iterable[int], measure: Callabl
                 print(path.read_text(), flush=True)
     for arm in arms:
         print_arm(arm, [json.loads((RESULTS / name / f"{arm}-{seed}.json").read_text()) for seed in seeds])
+
+
+def fix_steps(name: str, minutes: float, arms: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write into `results/NAME/steps.json` how many steps of each arm fit into the time, as `elegan train --minutes` would fix them here
+    and now; arms: what `elegan.plan` is given. On a quiet machine, once: then every seed does the same work, however busy it is."""
+    found = {arm: elegan.plan(**asked, minutes=minutes).steps for arm, asked in arms.items()}
+    path = RESULTS / name / "steps.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"minutes": minutes, "steps": found, **machine()}, indent=2) + "\n")
+    print(path.read_text())
+
+
+def fixed_steps(name: str, arm: str) -> int:
+    return int(json.loads((RESULTS / name / "steps.json").read_text())["steps"][arm])
+
+
+def words_of(asked: Mapping[str, Any]) -> list[str]:
+    """What `elegan.plan` is given, as one types it for `elegan train`."""
+    rest = {name: value for name, value in asked.items() if name != "data"}
+    flags = [[f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])] for name, value in rest.items()]
+    return [str(asked["data"]), *(word for words in flags for word in words)]
 
 
 def print_arm(arm: str, results: list[dict[str, Any]]) -> None:

@@ -1,0 +1,94 @@
+"""Faces, 64x64: strong models beside DCGAN, 20 minutes on two cores each, two seeds; and held-out faces projected into StyleGAN2.
+
+Usage: ELEGAN_DATA=FOLDER python benchmarks/strong_faces.py steps        how many steps fit into the time; on a quiet machine, once
+       ELEGAN_DATA=FOLDER python benchmarks/strong_faces.py [ARM ...]    the study; it can be stopped and taken up again
+
+Data, judge and distances are those of faces.py: models see the first 7,000 faces, the last 1,000 are held out, and a network that
+learned without labels, fixed beforehand, gives the features. Of StyleGAN2 the first 20 held-out faces are projected into w+: PSNR
+and distance of what was found, of the mean latent and of the nearest training image, as medians. The command's own distance is
+made of the discriminator's maps, by which the search goes; so the judge's features are compared too, which it does not see.
+The pictures stay on this machine: the licence of the data forbids to publish them.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from faces import SAMPLES, divide, scaled, the_judge
+from PIL import Image
+from study import fix_steps, fixed_steps, study, train_by_command, words_of
+from unlabelled import kernel_distance
+
+import elegan
+from elegan.metrics.extractors import Extractor
+from elegan.pictures import Pixels
+
+MODELS = ("dcgan", "biggan", "stylegan2", "r3gan")
+MINUTES, PROJECTED = 20, 20
+
+
+def asked(arm: str, where: Path) -> dict[str, Any]:
+    return {"data": str(where), "model": arm, "mirror": True}
+
+
+def fix_all_steps() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        where = divide(Path(name))[0]
+        fix_steps("strong-faces", MINUTES, {model: asked(model, where) for model in MODELS})
+
+
+def measure(arm: str, seed: int) -> dict[str, Any]:
+    steps = fixed_steps("strong-faces", arm)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        where, held = divide(folder)
+        train, held_out = (elegan.prepare(elegan.open_data(str(path))).images for path in (where, held))
+        judge = the_judge(train)
+        reference = judge.features(held_out).values.double()
+        run, seconds = train_by_command(*words_of({**asked(arm, where), "seed": seed, "steps": steps, "out": folder / "runs"}))
+        samples = elegan.load(run).sample(range(SAMPLES))
+        keep = Path(tempfile.gettempdir()) / f"faces-{arm}-{seed}.png"
+        elegan.sample(str(run), seeds="0-63", out=keep)
+        print(f"seeds 0 to 63, to look at: {keep}")
+        distance, error = scaled(kernel_distance(judge.features(samples).values.double(), reference))
+        result = {"judge": judge.digest, "samples": SAMPLES, "steps": steps, "seconds": seconds, "distance": distance, "error": error}
+        result["real"], result["real_error"] = scaled(kernel_distance(judge.features(train).values.double(), reference))
+        return result | (projection(run, train, held_out[:PROJECTED], judge, folder) if arm == "stylegan2" else {})
+
+
+def projection(run: Path, train: Pixels, faces: Pixels, judge: Extractor, folder: Path) -> dict[str, Any]:
+    """Medians over `faces` of what `elegan project` says, and of the judge's distances."""
+    given = folder / "given"
+    given.mkdir()
+    for i, face in enumerate(faces):
+        Image.fromarray(face).save(given / f"{i:02d}.png")
+    found = elegan.project(str(run), str(given), out=folder / "projected")
+    names = {"projection": "projected", "mean latent": "mean", "nearest training image": "nearest"}
+    result: dict[str, Any] = {f"{names[what]}_psnr": median(values) for what, values in found.psnr.items()}
+    result |= {f"{names[what]}_distance": median(values) for what, values in found.distances.items()}
+    model = elegan.load(run)
+    latents = safetensors.torch.load_file(folder / "projected" / "latents.safetensors")["latents"]
+    seen, wanted = judge.features(train).values, judge.features(faces).values
+    pictures = {"projected": model.render(latents, None), "mean": model.render(model.latents("0", truncation=0.0), None)}
+    for name, pixels in pictures.items():
+        result[f"{name}_judged"] = median((judge.features(pixels).values - wanted).norm(dim=1).tolist())
+    result["nearest_judged"] = median(torch.cdist(wanted, seen).min(1).values.tolist())
+    shown = np.asarray(Image.open(folder / "projected" / "projections.png").convert("RGB"))
+    keep = Path(tempfile.gettempdir()) / "faces-projected.png"
+    Image.fromarray(shown).save(keep)
+    print(f"originals, projections, mean latents and nearest training images, to look at: {keep}")
+    return result
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["steps"]:
+        fix_all_steps()
+    else:
+        study("strong-faces", sys.argv[1:] or MODELS, range(2), measure)
