@@ -36,12 +36,17 @@ if TYPE_CHECKING:
     from elegan.tasks.compare import compare as compare
     from elegan.tasks.demonstrate import demonstrate as demonstrate
     from elegan.tasks.demonstrate import demonstrations as demonstrations
+    from elegan.tasks.directions import directions as directions
     from elegan.tasks.evaluate import evaluate as evaluate
+    from elegan.tasks.film import film as film
     from elegan.tasks.inspection import inspect_data as inspect_data
+    from elegan.tasks.interpolate import interpolate as interpolate
     from elegan.tasks.loading import Model as Model
     from elegan.tasks.loading import load as load
+    from elegan.tasks.mix import mix as mix
     from elegan.tasks.plan import Plan as Plan
     from elegan.tasks.plan import plan as plan
+    from elegan.tasks.project import project as project
     from elegan.tasks.recipes import recipes as recipes
     from elegan.tasks.runs import runs as runs
     from elegan.tasks.sample import sample as sample
@@ -60,10 +65,15 @@ PUBLIC = {
     "elegan.optimizers": ("Adam", "RMSprop", "SGD"),
     "elegan.tasks.compare": ("Comparison", "compare"),
     "elegan.tasks.demonstrate": ("demonstrate", "demonstrations"),
+    "elegan.tasks.directions": ("directions",),
     "elegan.tasks.evaluate": ("evaluate",),
+    "elegan.tasks.film": ("film",),
     "elegan.tasks.inspection": ("inspect_data",),
+    "elegan.tasks.interpolate": ("interpolate",),
     "elegan.tasks.loading": ("Model", "load"),
+    "elegan.tasks.mix": ("mix",),
     "elegan.tasks.plan": ("Plan", "plan"),
+    "elegan.tasks.project": ("project",),
     "elegan.tasks.recipes": ("recipes",),
     "elegan.tasks.runs": ("runs",),
     "elegan.tasks.sample": ("sample",),

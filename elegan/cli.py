@@ -31,6 +31,11 @@ COMMANDS = {
         "elegan.tasks.train:train", "show_train", "Train a GAN on a folder, a zip, a parquet file, or `digits`.", ("dry_run", "json")
     ),
     "sample": Command("elegan.tasks.sample:sample", "show_sample", "Make samples with a trained run: a grid, a folder, an npz file."),
+    "interpolate": Command("elegan.tasks.interpolate:interpolate", "show_walk", "Walk among a run's samples: a film, or a strip."),
+    "mix": Command("elegan.tasks.mix:mix", "show_sample", "Mix samples layer by layer: a grid."),
+    "directions": Command("elegan.tasks.directions:directions", "show_directions", "Find what changes samples most.", ("json",)),
+    "project": Command("elegan.tasks.project:project", "show_projection", "Find the latents of given images.", ("json",)),
+    "film": Command("elegan.tasks.film:film", "show_path", "Show a training as a film of its sample grids."),
     "evaluate": Command(
         "elegan.tasks.evaluate:evaluate", "show_evaluation", "Measure samples, or a run's, against real images.", ("json",)
     ),
@@ -77,7 +82,7 @@ def run_command(words: list[str]) -> None:
 
 
 def overview() -> str:
-    commands = "\n".join(f"  {name:<9} {command.summary}" for name, command in COMMANDS.items())
+    commands = "\n".join(f"  {name:<11} {command.summary}" for name, command in COMMANDS.items())
     return f"""elegan: generative adversarial networks, whole.
 
 Usage: elegan COMMAND [OPTIONS] [--debug]

@@ -73,6 +73,28 @@ def show_sample(function: Function, arguments: dict[str, Any]) -> None:
     print(function(**arguments, listener=Bar().listener()))
 
 
+def show_path(function: Function, arguments: dict[str, Any]) -> None:
+    print(function(**arguments))
+
+
+def show_walk(function: Function, arguments: dict[str, Any]) -> None:
+    with Bar() as bar:
+        made = function(**arguments, listener=bar.listener("making pictures"))
+    print(made)
+
+
+def show_directions(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
+    with Bar(quiet=json) as bar:
+        found = function(**arguments, listener=bar.listener())
+    show([found], json)
+
+
+def show_projection(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
+    with Bar(quiet=json) as bar:
+        found = function(**arguments, listener=bar.listener("searching"))
+    show([found], json)
+
+
 def show_evaluation(function: Function, arguments: dict[str, Any], *, json: bool) -> None:
     with Bar(quiet=json) as bar:
         found = function(**arguments, listener=bar.listener())
@@ -151,10 +173,10 @@ class Bar:
         if self.bar is not None:
             self.bar.stop()
 
-    def listener(self) -> Listener:
+    def listener(self, work: str = "measuring") -> Listener:
         from elegan.engine.loop import Listener
 
-        return Listener(self.progress, self.message, self.counting("preparing images"), self.counting("measuring"))
+        return Listener(self.progress, self.message, self.counting("preparing images"), self.counting(work))
 
     def counting(self, what: str) -> Callable[[int, int], None]:
         """Shows how much of a total is done, by this name."""

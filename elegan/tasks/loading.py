@@ -6,6 +6,7 @@ import operator
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from math import inf, isfinite
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from elegan.engine.average import Average
     from elegan.engine.run import Run
-    from elegan.game import GAN, Attribute, Recipe, Spec
+    from elegan.game import GAN, Attribute, LatentGAN, Recipe, Spec
 
     Samples = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
@@ -47,22 +48,97 @@ class Model:
         return self.gan.spec
 
     def sample(
-        self, seeds: str | int | Iterable[int], class_: str | int | None = None, attributes: Mapping[str, float] | None = None
+        self,
+        seeds: str | int | Iterable[int],
+        class_: str | int | None = None,
+        attributes: Mapping[str, float] | None = None,
+        *,
+        truncation: float = 1.0,
+        cutoff: int | None = None,
     ) -> Samples:
         """uint8 (n, h, w, c): one picture for each seed ("0-35", "1,2,5-10", a number, or numbers; an array or a tensor too).
         Of a model of points float64 (n, d), in the units of the data.
 
         Seed i is always the same picture. Without `class_` seed i is of class i modulo the number of classes; attributes
-        that are not named are those of one of the training images, another for each of the first seeds. Raises OptionError
-        for seeds, a class or attributes that cannot be understood.
+        that are not named are those of one of the training images, another for each of the first seeds. truncation, cutoff:
+        as for `latents`. Raises OptionError for seeds, a class, attributes or a truncation that cannot be understood.
         """
         import numpy as np
 
         numbers = parse_seeds(seeds)
         conditions = self.conditions_of(numbers, class_, attributes)
+        if truncation != 1 or cutoff is not None:
+            return self.render(self.latents(numbers, class_, attributes, truncation=truncation, cutoff=cutoff), conditions)
         starts = range(0, len(numbers), CHUNK)
         parts = [None if conditions is None else conditions[i : i + CHUNK] for i in starts]
         return np.concatenate([self.chunk(numbers[i : i + CHUNK], part) for i, part in zip(starts, parts, strict=True)])
+
+    def latents(
+        self,
+        seeds: str | int | Iterable[int],
+        class_: str | int | None = None,
+        attributes: Mapping[str, float] | None = None,
+        *,
+        truncation: float = 1.0,
+        cutoff: int | None = None,
+    ) -> torch.Tensor:
+        """(n, layers, size), on the model's device: what the samples of these seeds follow from, to be changed and given to `render`.
+
+        truncation: 1 leaves latents where they are; less, down to 0, moves styles towards their mean and keeps noise near 0, for
+        likelier and more alike samples. cutoff: only in the first so many layers. Raises OptionError for a model without latents,
+        a truncation outside 0 to 1, and a cutoff where there is nothing to cut.
+        """
+        import torch
+
+        from elegan.randomness import SeedRandomness
+
+        gan, numbers = self.walkable, parse_seeds(seeds)
+        check_truncation(truncation)
+        conditions = self.conditions_of(numbers, class_, attributes)
+        found = []
+        for part, told in in_chunks(numbers, conditions):
+            with self.sampling(part) as device:
+                random = SeedRandomness((*part, *[0] * (CHUNK - len(part))), device)
+                found.append(gan.latents(random, None if told is None else told.to(device))[: len(part)])
+        return self.truncated(torch.cat(found), conditions, truncation, cutoff)
+
+    def truncated(
+        self, latents: torch.Tensor, conditions: torch.Tensor | None, truncation: float, cutoff: int | None = None
+    ) -> torch.Tensor:
+        """Latents (n, layers, size) as `latents` has them with this truncation and cutoff."""
+        import torch
+
+        layers = latents.shape[1]
+        if cutoff is not None:
+            check_cutoff(cutoff, layers, truncation)
+        if truncation == 1:
+            return latents
+        with self.sampling((0,)) as device:
+            moved = self.walkable.truncated(latents, None if conditions is None else conditions.to(device), truncation)
+        return moved if cutoff is None else torch.cat([moved[:, :cutoff], latents[:, cutoff:]], dim=1)
+
+    def render(self, latents: torch.Tensor, conditions: torch.Tensor | None) -> Samples:
+        """What `sample` gives, of latents (n, layers, size) and their conditions, as `conditions_of` has them."""
+        import numpy as np
+
+        gan, found = self.walkable, []
+        for part, told in in_chunks(latents, conditions):
+            with self.sampling((0,)) as device:
+                samples = gan.render(padded(part).to(device), None if told is None else told.to(device))
+                found.append(self.shown(samples[: len(part)]))
+        return np.concatenate(found)
+
+    @property
+    def walkable(self) -> LatentGAN:
+        """The model, if its samples follow from latents; else OptionError."""
+        from elegan.game import LatentGAN
+
+        if not isinstance(self.gan, LatentGAN):
+            raise OptionError(
+                "this model's samples follow from no latents that elegan knows: its GAN is no LatentGAN. "
+                "Give it `latents`, `render` and `truncated` (see elegan/game.py), or only sample it, without --truncation."
+            )
+        return self.gan
 
     def conditions_of(
         self, seeds: tuple[int, ...], class_: str | int | None = None, attributes: Mapping[str, float] | None = None
@@ -117,20 +193,55 @@ class Model:
         return int(asked)
 
     def chunk(self, seeds: tuple[int, ...], conditions: torch.Tensor | None) -> Samples:
-        import torch.nn.functional as F
+        from elegan.randomness import SeedRandomness
 
+        with self.sampling(seeds) as device:
+            told = None if conditions is None else padded(conditions).to(device)
+            samples = self.gan.sample(SeedRandomness((*seeds, *[0] * (CHUNK - len(seeds))), device), told)
+        return self.shown(samples[: len(seeds)])
+
+    @contextmanager
+    def sampling(self, seeds: tuple[int, ...]) -> Iterator[torch.device]:
+        """The device of the model, which is in here as samples are made; layers that draw numbers draw those of `seeds`."""
         from elegan.engine.average import sampling
-        from elegan.pictures import to_pixels
-        from elegan.randomness import SeedRandomness, key, layer_randomness
+        from elegan.randomness import key, layer_randomness
 
         device = next(self.gan.parameters()).device
-        padding = CHUNK - len(seeds)
-        if conditions is not None:
-            conditions = F.pad(conditions, [0, 0] * (conditions.dim() - 1) + [0, padding]).to(device)
-        with sampling(self.gan) as gan, layer_randomness(key(*seeds, "layers"), device):
-            samples = gan.sample(SeedRandomness((*seeds, *[0] * padding), device), conditions)
-        made = samples[: len(seeds)]
-        return self.spec.points_of(made).numpy() if self.spec.is_point else to_pixels(made)
+        with sampling(self.gan), layer_randomness(key(*seeds, "layers"), device):
+            yield device
+
+    def shown(self, samples: torch.Tensor) -> Samples:
+        from elegan.pictures import to_pixels
+
+        return self.spec.points_of(samples).numpy() if self.spec.is_point else to_pixels(samples)
+
+
+def in_chunks(values: Any, conditions: torch.Tensor | None) -> Iterator[tuple[Any, torch.Tensor | None]]:
+    """At most CHUNK of the values at a time, and their conditions, with zeros up to CHUNK."""
+    for start in range(0, len(values), CHUNK):
+        yield values[start : start + CHUNK], None if conditions is None else padded(conditions[start : start + CHUNK])
+
+
+def padded(rows: torch.Tensor) -> torch.Tensor:
+    """(n, ...) -> (CHUNK, ...), with zeros."""
+    import torch.nn.functional as F
+
+    return F.pad(rows, [0, 0] * (rows.dim() - 1) + [0, CHUNK - len(rows)])
+
+
+def check_truncation(truncation: float) -> None:
+    if not 0 <= truncation <= 1:
+        raise OptionError(f"--truncation: got {truncation}, expected a number from 0 (the mean alone) to 1 (all there is).")
+
+
+def check_cutoff(cutoff: int, layers: int, truncation: float) -> None:
+    """OptionError unless the first `cutoff` of so many layers can be truncated alone."""
+    if layers == 1:
+        raise OptionError("--truncation-cutoff: this model's latents have one layer, so there are no first ones. Leave it out.")
+    if not 1 <= cutoff <= layers:
+        raise OptionError(f"--truncation-cutoff: got {cutoff}, expected from 1 to {layers}, the layers of this model.")
+    if truncation == 1:
+        raise OptionError("--truncation-cutoff makes no difference without a --truncation below 1.")
 
 
 def parse_seeds(seeds: str | int | Iterable[int]) -> tuple[int, ...]:

@@ -32,6 +32,8 @@ def sample(
     attributes: str | None = None,
     out: str | Path | None = None,
     columns: int | None = None,
+    truncation: float = 1.0,
+    truncation_cutoff: int | None = None,
     best: bool = False,
     model: str | None = None,
     device: str = "auto",
@@ -57,6 +59,11 @@ def sample(
         go into a picture, NAME.png, a table, NAME.csv, or an array, NAME.npy.
     columns
         Columns of the grid. Without it one for each class if there are 2 to 16 classes, else as many as rows.
+    truncation
+        From 1, samples as they come, down to 0: less gives likelier samples that are more alike. Styles move towards the mean
+        style, of the class if there is one; noise stays nearer to 0.
+    truncation_cutoff
+        Truncate only the first so many layers of the latents, the coarse ones.
     best
         From the best save, not the newest, if the run was trained with --held-out.
     model
@@ -75,7 +82,13 @@ def sample(
 
     found = find_run(run)
     if spec_of(found).is_point:
-        only = {"--class": class_, "--attributes": attributes, "--columns": columns}
+        only: dict[str, object] = {
+            "--class": class_,
+            "--attributes": attributes,
+            "--columns": columns,
+            "--truncation-cutoff": truncation_cutoff,
+        }
+        only["--truncation"] = None if truncation == 1 else truncation
         said = ", ".join(f"{flag} {value}" for flag, value in only.items() if value is not None)
         return sample_points(found, seeds, said, Path(out) if out else None, best, model, device, listener)
     numbers = parse_seeds("0-63" if seeds is None else seeds)
@@ -90,11 +103,12 @@ def sample(
     classes, names = loaded.classes_of(numbers, class_), folder_names(loaded.spec.classes)
     asked = parse_attributes(attributes)
     named = None if class_ is None else names[classes[0]]
-    target = (
-        Path(out) if out else found.path / (("best-" if best else "") + grid_name(numbers, safe_name(attributes) if attributes else named))
+    said = "-".join(
+        word for word in (safe_name(attributes) if attributes else named, truncated_name(truncation, truncation_cutoff)) if word
     )
+    target = Path(out) if out else found.path / (("best-" if best else "") + grid_name(numbers, said or None))
     check_target(target)
-    pixels = loaded.sample(numbers, class_, asked)
+    pixels = loaded.sample(numbers, class_, asked, truncation=truncation, cutoff=truncation_cutoff)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix.lower() == ".png":
@@ -148,9 +162,19 @@ def check_target(target: Path) -> None:
 
 def grid_name(seeds: tuple[int, ...], class_: str | None) -> str:
     """The name of a grid without --out, shorter than 80 characters: samples-0-35.png, samples-1_5-8-CLASS.png."""
+    return f"samples-{seeds_name(seeds)}" + ("" if class_ is None else f"-{shortened(class_, 24)}") + ".png"
+
+
+def seeds_name(seeds: tuple[int, ...]) -> str:
+    """What a file's name says of seeds, in at most 40 characters: 0-35, 1_5-8."""
     groups = [[seed for _, seed in group] for _, group in groupby(enumerate(seeds), lambda pair: pair[1] - pair[0])]
     said = [f"{group[0]}-{group[-1]}" if len(group) > 2 else "_".join(map(str, group)) for group in groups]
-    return f"samples-{shortened('_'.join(said), 40)}" + ("" if class_ is None else f"-{shortened(class_, 24)}") + ".png"
+    return shortened("_".join(said), 40)
+
+
+def truncated_name(truncation: float, cutoff: int | None) -> str:
+    """What a picture's name says of this: nothing where there is none."""
+    return "" if truncation == 1 else f"truncated-{truncation:g}" + ("" if cutoff is None else f"-{cutoff}")
 
 
 def shortened(name: str, most: int) -> str:

@@ -11,7 +11,6 @@ from elegan.errors import OptionError
 from elegan.game import GAN
 from elegan.tasks.loading import newest_weights
 
-
 LEAST = 0.1
 """The share of its weights that a model has to take from another run; less is a mistake and no beginning."""
 
