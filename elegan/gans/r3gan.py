@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elegan.game import Preset, Recipe, Spec
+from elegan.rules.automatic import against_learning_by_heart, batch_for, lasting, width_for
 from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
 
 
@@ -34,17 +35,32 @@ def recipe(
     return image_recipe(spec, networks, game, learning, telling)
 
 
-NARROW = {"width": 32, "discriminator_width": 32, "widest": 256, "average_half_life": 10_000.0, "schedule": "linear"}
-"""Networks that a CPU can train, and a fall of learning rates for a short training."""
+def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
+    """What suits images of this size, so many of them, and this device. The paper has no rule for gamma, so that it grows with the
+    number of pixels, as R1's of StyleGAN2; its batches are cut to what fits into memory."""
+    cpu = device == "cpu"
+    batch = batch_for(spec) * (1 if cpu else 8)
+    return {
+        **(NARROW if cpu else width_for(spec, device)),
+        **{"penalty_weight": spec.height * spec.width / 1024, "penalty_interval": 4 if cpu else 1},
+        **{"batch": batch, **lasting(batch, device), **against_learning_by_heart(images, device)},
+    }
+
+
+NARROW: dict[str, object] = {
+    **{"width": 16, "discriminator_width": 16, "widest": 128, "schedule": "linear", "average_half_life": 10_000.0},
+    **{"lr": 1e-3, "discriminator_lr": 1e-3, "penalty_weight": 1.0, "penalty_interval": 4},
+}
+"""Networks that a CPU can train, rates that fall in a short training, and penalties on every fourth update."""
 
 PRESETS = {
     "tiny": Preset(
-        {**NARROW, "batch": 64, "steps": 1500, "lr": 1e-3, "discriminator_lr": 1e-3, "penalty_weight": 0.5},
+        {**NARROW, "batch": 64, "steps": 1500},
         sides=(8, 15),
         command="elegan train digits --model r3gan",
     ),
     "small": Preset(
-        {**NARROW, "batch": 32, "steps": 4000, "lr": 1e-3, "discriminator_lr": 1e-3, "penalty_weight": 0.5, "penalty_interval": 4},
+        {**NARROW, "batch": 32, "steps": 10_000},
         sides=(16, 40),
         command="elegan train ./images --model r3gan",
     ),

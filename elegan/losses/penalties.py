@@ -20,12 +20,32 @@ from elegan.errors import OptionError, nearest
 from elegan.randomness import Randomness
 
 Score = Callable[[Tensor], Tensor]
+
+
+class KnownScore:
+    """A score function to which the scores of some images are `known` already, with the graph that leads to them: these images, which
+    ask for a gradient, and their scores."""
+
+    def __init__(self, score: Score, *known: tuple[Tensor, Tensor]) -> None:
+        self.score, self.known = score, known
+
+    def knows(self, images: Tensor) -> bool:
+        return any(images is one and one.requires_grad for one, _ in self.known)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return next(scores for one, scores in self.known if images is one) if self.knows(images) else self.score(images)
+
+
 Value = Callable[[Score, Tensor, Tensor, Randomness], Tensor]
 
 
 def squared_gradient_norms(score: Score, images: Tensor) -> Tensor:
-    """(n,): the squared length of d score(x) / dx of each sample, over all its pixels and channels. At least in float32."""
-    images = images.detach().to(torch.promote_types(images.dtype, torch.float32)).requires_grad_()
+    """(n,): the squared length of d score(x) / dx of each sample, over all its pixels and channels. At least in float32.
+
+    No gradient reaches the images themselves, but where `score` knows theirs.
+    """
+    if not (isinstance(score, KnownScore) and score.knows(images)):
+        images = images.detach().to(torch.promote_types(images.dtype, torch.float32)).requires_grad_()
     (gradient,) = torch.autograd.grad(score(images).sum(), images, create_graph=True)
     return gradient.flatten(1).square().sum(1)
 
@@ -112,14 +132,16 @@ class Penalty:
     """A penalty, its weight, and every how many updates it is applied (then `interval` times as strongly).
 
     double_backward: whether its gradient is a second derivative of the score; one that needs none may be taken of a
-    compiled network. end, until: the weight falls as half a cosine to this share of itself, until this share of the training
-    is done (Huang et al., 2024, appendix D: a large one smooths, while samples are far from the data).
+    compiled network. at_samples: whether it is taken at the samples of the loss, whose scores then serve both. end, until: the
+    weight falls as half a cosine to this share of itself, until this share of the training is done (Huang et al., 2024,
+    appendix D: a large one smooths, while samples are far from the data).
     """
 
     value: Value
     weight: float
     interval: int = 1
     double_backward: bool = True
+    at_samples: bool = False
     end: float = 1.0
     until: float = 1.0
 
@@ -155,6 +177,7 @@ EXACT: dict[str, Value] = {
     "r2": r2,
     "r1+r2": r1_and_r2,
 }
+AT_SAMPLES = ("r1", "r2", "r1+r2")
 FINITE: dict[str, Value] = {"finite_r1": finite_r1, "finite_r2": finite_r2, "finite_r1+r2": finite_r1_and_r2}
 PENALTIES = EXACT | FINITE
 
@@ -172,4 +195,4 @@ def penalty(name: str, weight: float, interval: int = 1, end: float = 1.0, until
         raise OptionError(f"--penalty-until: got {until}, expected a share above 0 and up to 1.")
     if name == "none" or weight == 0:
         return None
-    return Penalty(PENALTIES[name], weight, interval, name in EXACT, end, until)
+    return Penalty(PENALTIES[name], weight, interval, name in EXACT, name in AT_SAMPLES, end, until)

@@ -6,6 +6,7 @@ have as many on every map. Sizes that are no 4 * 2^k are cropped, as in dcgan.py
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -21,12 +22,12 @@ from elegan.networks.conditions import (
     Conditions,
     DiscriminatorCondition,
     GeneratorCondition,
-    Told,
     ToldDiscriminator,
     ToldSequential,
 )
 from elegan.networks.dcgan import num_doublings, smallest_map
-from elegan.networks.layers import BatchNorm2d, CentreCrop, DoublingConv2d, HalvingConv2d, Norm, SpectralNorm
+from elegan.networks.layers import BatchNorm2d, CentreCrop, Norm, SpectralNorm
+from elegan.networks.resnet import DownBlock, UpBlock
 
 LARGEST_SMALL_SIDE, SMALL = 40, 4
 """Up to here all maps have 4 times `width` channels."""
@@ -114,49 +115,6 @@ class LinearBatchNorm2d(ConditionalBatchNorm2d):
         self.gain, self.bias = (nn.Linear(num_features, channels, bias=False) for _ in range(2))
 
 
-class UpBlock(Told, nn.Module):
-    """(n, c, h, w) and features (n, f) -> (n, c', 2h, 2w)."""
-
-    def __init__(self, size_in: int, size_out: int, num_features: int) -> None:
-        super().__init__()
-        # The first ReLU may be in place because the norm has made a copy: the skip needs x as it is.
-        self.residual = ToldSequential(
-            LinearBatchNorm2d(size_in, num_features),
-            nn.ReLU(inplace=True),
-            DoublingConv2d(size_in, size_out),
-            LinearBatchNorm2d(size_out, num_features),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(size_out, size_out, 3, padding=1),
-        )
-        self.skip = nn.Conv2d(size_in, size_out, 1)
-
-    def forward(self, x: Tensor, features: Tensor | None) -> Tensor:
-        residual: Tensor = self.residual(x, features)
-        # A 1x1 convolution and doubling commute; in this order the convolution has a quarter of the work.
-        return residual + F.interpolate(self.skip(x), scale_factor=2.0)
-
-
-class DownBlock(nn.Module):
-    """(n, c, h, w) -> (n, c', h // 2, w // 2), or (n, c', h, w) if it does not halve the map.
-
-    first: it sees the image itself, which no ReLU may cut.
-    """
-
-    def __init__(self, size_in: int, size_out: int, *, halves: bool, first: bool) -> None:
-        super().__init__()
-        last = HalvingConv2d(size_out, size_out) if halves else nn.Conv2d(size_out, size_out, 3, padding=1)
-        layers = [nn.Conv2d(size_in, size_out, 3, padding=1), nn.ReLU(inplace=True), last]
-        self.residual = nn.Sequential(*layers) if first else nn.Sequential(nn.ReLU(), *layers)
-        self.skip = nn.Conv2d(size_in, size_out, 1) if halves or size_in != size_out else nn.Identity()
-        self.halves = halves
-
-    def forward(self, x: Tensor) -> Tensor:
-        residual: Tensor = self.residual(x)
-        # A 1x1 convolution and the mean of 2x2 commute; in this order the convolution has a quarter of the work.
-        skip: Tensor = self.skip(F.avg_pool2d(x, 2) if self.halves else x)
-        return residual + skip
-
-
 class BigGANGenerator(nn.Module):
     """Noise (n, latent) and condition -> sample (n, c, h, w) in [-1, 1].
 
@@ -191,7 +149,7 @@ class BigGANGenerator(nn.Module):
         self.project = nn.Linear(self.chunks[0], self.base[0] * self.base[1] * self.base[2])
         stages: list[nn.Module] = []
         for level, pair, chunk in zip(range(len(sizes) - 2, -1, -1), pairwise(sizes), self.chunks[1:], strict=True):
-            block = UpBlock(*pair, chunk + (SHARED if conditions else 0))
+            block = UpBlock(*pair, partial(LinearBatchNorm2d, num_features=chunk + (SHARED if conditions else 0)))
             stages.append(ToldSequential(block, *([SelfAttention(pair[1])] if level == attended else [])))
         self.blocks = nn.ModuleList(stages)
         convolution = nn.Conv2d(sizes[-1], channels, 3, padding=1)
@@ -238,7 +196,7 @@ class BigGANDiscriminator(ToldDiscriminator):
         sizes = [self.in_channels, *(size for size, _ in stages)]
         blocks: list[nn.Module] = []
         for i, (size_out, halves) in enumerate(stages):
-            blocks.append(DownBlock(sizes[i], size_out, halves=halves, first=i == 0))
+            blocks.append(DownBlock(sizes[i], size_out, size_out, halves=halves, first=i == 0))
             if i + 1 == attended:
                 blocks.append(SelfAttention(size_out))
         self.blocks = nn.Sequential(*blocks, nn.ReLU())

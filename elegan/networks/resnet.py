@@ -6,6 +6,8 @@ Gulrajani et al. (2017, appendix F) and Miyato et al. (2018, appendix B) at 32x3
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from math import ceil, sqrt
 
@@ -55,16 +57,16 @@ def discriminator_blocks(width: int, height: int, image_width: int) -> list[tupl
 
 
 class UpBlock(Told, nn.Module):
-    """(n, c, h, w) and condition -> (n, c', 2h, 2w)."""
+    """(n, c, h, w) and condition -> (n, c', 2h, 2w). norm: makes the norm of so many channels."""
 
-    def __init__(self, size_in: int, size_out: int, conditions: Conditions) -> None:
+    def __init__(self, size_in: int, size_out: int, norm: Callable[[int], nn.Module]) -> None:
         super().__init__()
         # The first ReLU may be in place because the norm has made a copy: the skip needs x as it is.
         self.residual = ToldSequential(
-            batch_norm(size_in, conditions),
+            norm(size_in),
             nn.ReLU(inplace=True),
             DoublingConv2d(size_in, size_out),
-            batch_norm(size_out, conditions),
+            norm(size_out),
             nn.ReLU(inplace=True),
             nn.Conv2d(size_out, size_out, 3, padding=1),
         )
@@ -85,12 +87,11 @@ def batch_norm(channels: int, conditions: Conditions) -> nn.Module:
 class DownBlock(nn.Module):
     """(n, c, h, w) -> (n, c', h // 2, w // 2), or (n, c', h, w) if it does not halve the map.
 
-    first: it sees the image itself, which no ReLU may cut.
+    hidden: channels between its convolutions. first: it sees the image itself, which no ReLU may cut.
     """
 
-    def __init__(self, size_in: int, size_out: int, *, halves: bool, first: bool) -> None:
+    def __init__(self, size_in: int, hidden: int, size_out: int, *, halves: bool, first: bool) -> None:
         super().__init__()
-        hidden = size_out if first else size_in
         last = HalvingConv2d(hidden, size_out) if halves else nn.Conv2d(hidden, size_out, 3, padding=1)
         layers = [nn.Conv2d(size_in, hidden, 3, padding=1), nn.ReLU(inplace=True), last]
         self.residual = nn.Sequential(*layers) if first else nn.Sequential(nn.ReLU(), *layers)
@@ -135,7 +136,8 @@ class ResNetGenerator(nn.Module):
             self.embedding = conditions.features(latent)
             speak_softly(self.embedding)
         self.project = nn.Linear(latent * (2 if self.concatenates else 1), self.base[0] * self.base[1] * self.base[2])
-        self.blocks = ToldSequential(*[UpBlock(*pair, NOTHING if self.concatenates else conditions) for pair in pairwise(sizes)])
+        norm = partial(batch_norm, conditions=NOTHING if self.concatenates else conditions)
+        self.blocks = ToldSequential(*[UpBlock(*pair, norm) for pair in pairwise(sizes)])
         convolution = nn.Conv2d(sizes[-1], channels, 3, padding=1)
         self.paint = nn.Sequential(BatchNorm2d(sizes[-1]), nn.ReLU(inplace=True), convolution, CentreCrop(height, image_width), nn.Tanh())
         initialise_glorot(self.project)
@@ -171,7 +173,7 @@ class ResNetDiscriminator(ToldDiscriminator):
         sizes = [self.in_channels, *(size for size, _ in stages)]
         blocks: list[nn.Module] = []
         for i, (size_out, halves) in enumerate(stages):
-            blocks.append(DownBlock(sizes[i], size_out, halves=halves, first=i == 0))
+            blocks.append(DownBlock(sizes[i], sizes[i] if i else size_out, size_out, halves=halves, first=i == 0))
         self.blocks = nn.Sequential(*blocks, nn.ReLU(inplace=True))
         self.head = nn.Linear(last, 1)
         initialise_glorot(self.head)

@@ -18,7 +18,7 @@ from elegan.networks.growing import Growing, enlarge, reduce
 from elegan.networks.layers import CentreCrop, Norm, Surround
 from elegan.networks.leaky import LeakyReLU
 from elegan.networks.resampling import double, halve
-from elegan.networks.style import Mapping, Noise
+from elegan.networks.style import Noise
 from elegan.networks.stylegan2 import StyleGenerator, Summary
 
 
@@ -105,6 +105,8 @@ class StyleGANGenerator(StyleGenerator):
     """See StyleGenerator. width: channels on the largest map; they double on each smaller one, up to `widest`. 16 at 1024x1024, and 64
     at 256x256, with 512, are the published sizes. `latent` is the size of a style too; depth: layers of the mapping network."""
 
+    synthesis: GrowingSynthesis
+
     def __init__(
         self,
         shape: tuple[int, int, int],
@@ -116,12 +118,7 @@ class StyleGANGenerator(StyleGenerator):
         conditions: Conditions = NOTHING,
         told: GeneratorCondition = "concatenate",
     ) -> None:
-        super().__init__()
-        if conditions and told == "batch_norm":
-            raise OptionError("StyleGAN's generator has no batch norm to be told the condition by; use told='concatenate'.")
-        self.latent = latent
-        self.mapping = Mapping(latent, latent, depth, conditions)
-        self.synthesis: GrowingSynthesis = GrowingSynthesis(shape, width, widest, latent)
+        super().__init__(GrowingSynthesis(shape, width, widest, latent), latent, depth, conditions, told)
 
     @property
     def layers_in_use(self) -> int:

@@ -125,8 +125,14 @@ class StyleGenerator(nn.Module):
     over from layer `crossover` (n,) on: style mixing (Karras et al., 2019, section 3.1).
     """
 
-    mapping: Mapping
     synthesis: nn.Module
+
+    def __init__(self, synthesis: nn.Module, latent: int, depth: int, conditions: Conditions, told: GeneratorCondition) -> None:
+        super().__init__()
+        if conditions and told == "batch_norm":
+            raise OptionError("a generator of styles has no batch norm to be told the condition by; use told='concatenate'.")
+        self.latent, self.synthesis = latent, synthesis
+        self.mapping = Mapping(latent, latent, depth, conditions)
 
     @property
     def num_layers(self) -> int:
@@ -170,12 +176,7 @@ class StyleGAN2Generator(StyleGenerator):
         conditions: Conditions = NOTHING,
         told: GeneratorCondition = "concatenate",
     ) -> None:
-        super().__init__()
-        if conditions and told == "batch_norm":
-            raise OptionError("StyleGAN2's generator has no batch norm to be told the condition by; use told='concatenate'.")
-        self.latent = latent
-        self.mapping = Mapping(latent, latent, depth, conditions)
-        self.synthesis = Synthesis(shape, width, widest, latent)
+        super().__init__(Synthesis(shape, width, widest, latent), latent, depth, conditions, told)
 
 
 class Half(nn.Module):

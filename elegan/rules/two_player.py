@@ -19,7 +19,7 @@ from elegan.learning import learning_weights, turn
 from elegan.losses.lecam import LeCam
 from elegan.losses.objectives import Objective
 from elegan.losses.orthogonality import orthogonality
-from elegan.losses.penalties import Penalty
+from elegan.losses.penalties import KnownScore, Penalty
 from elegan.networks.conditions import ToldDiscriminator
 from elegan.randomness import Randomness
 from elegan.rules.noise import NO_NOISE, InstanceNoise, NoiseName, draw, truncate
@@ -99,15 +99,17 @@ class TwoPlayer(LatentGAN):
         return cache(make_to_keep) if batch.whole and generator_moves else make
 
     def discriminator_loss(self, batch: Batch, fake: Tensor, step: int) -> Tensor:
-        real_output, fake_output = self.judge(batch.real, batch, "real"), self.judge(fake, batch, "fake")
-        self.note_logits(logits(real_output), logits(fake_output))
-        loss = self.objective.discriminator(logits(real_output), logits(fake_output))
-        loss = loss + self.steadied(logits(real_output), logits(fake_output), batch.progress)
-        for output in (real_output, fake_output):
+        penalty = self.penalty if self.penalty is not None and self.penalty.due(step) else None
+        at_samples, real = penalty is not None and penalty.at_samples, batch.real
+        if at_samples:
+            real, fake = real.detach().requires_grad_(), fake.detach().to(real.dtype).requires_grad_()
+        outputs = [self.judge(images, batch, stream, at_samples) for images, stream in ((real, "real"), (fake, "fake"))]
+        real_logits, fake_logits = map(logits, outputs)
+        self.note_logits(real_logits, fake_logits)
+        loss = self.objective.discriminator(real_logits, fake_logits) + self.steadied(real_logits, fake_logits, batch.progress)
+        for output in outputs:
             loss = loss + self.cost_of_guess(output, batch.condition)
-        if self.penalty is None or not self.penalty.due(step):
-            return loss
-        return loss + self.penalise(self.penalty, batch, fake)
+        return loss if penalty is None else loss + self.penalise(penalty, batch, (real, real_logits), (fake, fake_logits))
 
     def generator_loss(self, batch: Batch, fake: Tensor, step: int) -> Tensor:
         output, real = self.judge(fake, batch, "generator"), None
@@ -138,22 +140,23 @@ class TwoPlayer(LatentGAN):
         loss: Tensor = self.lecam(real, fake, progress)
         return loss
 
-    def penalise(self, penalty: Penalty, batch: Batch, fake: Tensor) -> Tensor:
-        """Uncompiled where there is a second derivative, as compiled networks have none. In bfloat16 too, which turns an exact
-        penalty's gradient by less than 2 degrees; only finite differences are in float32, or rounding would be all of them."""
-        network = self.discriminator.forward if penalty.double_backward else self.discriminator
+    def penalise(self, penalty: Penalty, batch: Batch, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Tensor:
+        """real, fake: images with their logits, which a penalty at samples takes as they are. An exact penalty is in bfloat16
+        too, which turns its gradient by less than 2 degrees; finite differences are in float32, or rounding would be all of them."""
 
         def score(images: Tensor) -> Tensor:
-            return logits(network(self.seen(images, batch, "penalty"), batch.condition).float())
+            return logits(self.judge(images, batch, "penalty", penalty.double_backward))
 
-        with nullcontext() if penalty.double_backward else torch.autocast(fake.device.type, enabled=False):
-            value = penalty(score, batch.real, fake.float(), batch.random, batch.progress)
+        with nullcontext() if penalty.double_backward else torch.autocast(real[0].device.type, enabled=False):
+            value = penalty(KnownScore(score, real, fake), real[0], fake[0].to(real[0].dtype), batch.random, batch.progress)
         self.note("penalty", value)
         return value
 
-    def judge(self, images: Tensor, batch: Batch, stream: str) -> Tensor:
-        """The discriminator's output, (n,) or (n, 1 + k), on what it sees of `images`."""
-        output: Tensor = self.discriminator(self.seen(images, batch, stream), batch.condition)
+    def judge(self, images: Tensor, batch: Batch, stream: str, uncompiled: bool = False) -> Tensor:
+        """The discriminator's output, (n,) or (n, 1 + k), on what it sees of `images`. uncompiled: where a gradient of a gradient is to
+        come, which compiled networks have not."""
+        network = self.discriminator.forward if uncompiled else self.discriminator
+        output: Tensor = network(self.seen(images, batch, stream), batch.condition)
         return output.float()
 
     def seen(self, images: Tensor, batch: Batch, stream: str) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from elegan.errors import OptionError
 from elegan.networks.conditions import NOTHING, Conditions
+from elegan.networks.layers import BatchNorm2d
 from elegan.networks.resnet import (
     DownBlock,
     ResNetDiscriminator,
@@ -118,7 +119,7 @@ def pooled(x: Tensor) -> Tensor:
 def test_an_up_block_is_that_of_the_paper() -> None:
     """Norm, ReLU, doubling, convolution, norm, ReLU, convolution; beside it, doubling and a 1x1 convolution."""
     torch.manual_seed(0)
-    block, x = UpBlock(3, 5, NOTHING).double(), torch.randn(2, 3, 9, 9, dtype=torch.float64)
+    block, x = UpBlock(3, 5, BatchNorm2d).double(), torch.randn(2, 3, 9, 9, dtype=torch.float64)
     first, _, doubling, second, _, last = block.residual
     plain = nn.functional.conv2d(upsampled(first(x).relu()), doubling.weight, doubling.bias, padding=1)
     expected = last(second(plain).relu()) + block.skip(upsampled(x))
@@ -130,18 +131,19 @@ def test_an_up_block_is_that_of_the_paper() -> None:
 def test_a_down_block_is_that_of_the_paper(first: bool, size: tuple[int, int]) -> None:
     """ReLU (not on the image), convolution, ReLU, convolution, mean; beside it, a 1x1 convolution and the mean."""
     torch.manual_seed(0)
-    block, x = DownBlock(3, 5, halves=True, first=first).double(), torch.randn(2, 3, *size, dtype=torch.float64)
+    hidden = 5 if first else 3
+    block, x = DownBlock(3, hidden, 5, halves=True, first=first).double(), torch.randn(2, 3, *size, dtype=torch.float64)
     before = x.clone()
     convolution, _, halving = list(block.residual)[-3:]
     plain = nn.functional.conv2d(convolution(x if first else x.relu()).relu(), halving.weight, halving.bias, padding=1)
     torch.testing.assert_close(block(x), pooled(plain) + pooled(block.skip(x)))
     assert torch.equal(x, before)
-    assert convolution.out_channels == (5 if first else 3)
+    assert convolution.out_channels == hidden
 
 
 def test_a_block_that_keeps_size_and_channels_adds_to_its_input() -> None:
     torch.manual_seed(0)
-    block, x = DownBlock(4, 4, halves=False, first=False), torch.randn(2, 4, 8, 8)
+    block, x = DownBlock(4, 4, 4, halves=False, first=False), torch.randn(2, 4, 8, 8)
     _, convolution, _, last = block.residual
     torch.testing.assert_close(block(x), x + last(convolution(x.relu()).relu()))
 
@@ -149,7 +151,7 @@ def test_a_block_that_keeps_size_and_channels_adds_to_its_input() -> None:
 def test_residual_convolutions_start_larger_than_skips() -> None:
     """Glorot uniform with gain sqrt(2) in residuals and 1 elsewhere, as in the authors' code."""
     torch.manual_seed(0)
-    up, down = UpBlock(64, 64, NOTHING), DownBlock(64, 64, halves=True, first=False)
+    up, down = UpBlock(64, 64, BatchNorm2d), DownBlock(64, 64, 64, halves=True, first=False)
     for layer, gain in (
         (up.residual[2], 2),
         (up.residual[5], 2),

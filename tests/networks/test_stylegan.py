@@ -216,7 +216,7 @@ def test_both_networks_grow_and_see_coarse_images(batches_of: BatchesOf, monkeyp
     gan: Any = made().build()
     prepare_networks(gan)
     judged: list[Tensor] = []
-    monkeypatch.setattr(gan, "judge", lambda images, batch, stream: judged.append(images) or Styled.judge(gan, images, batch, stream))
+    monkeypatch.setattr(gan, "judge", lambda images, *how: judged.append(images) or Styled.judge(gan, images, *how))
     turns = Turns(gan, made().optimizers, Settings())
     batch = replace(batches_of(SPEC)(0), progress=0.125)  # of three doublings, three quarters of the first part
     turns.round(batch, 0)

@@ -64,12 +64,27 @@ def darker(images: Tensor, random: Randomness, stream: str) -> Tensor:
     return images - 100 - 10 * len(stream)
 
 
-def test_the_discriminator_sees_nothing_but_augmented_images(batches_of: Callable[..., Batches]) -> None:
-    gan = game("relativistic_paired", penalty=penalty("r1", 1.0), remedies=Remedies(augment=darker))
+@pytest.mark.parametrize(("name", "looks"), [("r1", 4), ("r1+r2", 4), ("dragan", 5), ("finite_r1", 6)])
+def test_the_discriminator_sees_nothing_but_augmented_images(name: str, looks: int, batches_of: Callable[..., Batches]) -> None:
+    gan = game("relativistic_paired", penalty=penalty(name, 1.0), remedies=Remedies(augment=darker))
     play(gan, batches_of(SPEC)(0))
     saw = gan.discriminator.saw
-    assert len(saw) == 5  # real, generated, penalty; then generated and real beside it
+    assert len(saw) == looks  # real, generated, what the penalty adds to these; then generated and real beside it
     assert all(float(images.max()) < -90 for images in saw)
+
+
+@pytest.mark.parametrize("name", ["r1", "r2", "r1+r2"])
+def test_a_penalty_at_samples_is_what_it_would_be_by_itself(name: str, batches_of: Callable[..., Batches]) -> None:
+    """The scores of the loss serve both: value and gradient are those of scoring anew."""
+    found = []
+    for at_samples in (True, False):
+        chosen = penalty(name, 3.0)
+        assert chosen is not None
+        gan = game("non_saturating", penalty=replace(chosen, at_samples=at_samples))
+        gan.discriminator.layer = nn.Sequential(nn.Linear(64, 5), nn.Softplus(), nn.Linear(5, 1))
+        loss = next(iter(gan.play(batches_of(SPEC)(0), 0))).loss()
+        found.append((loss.detach(), torch.autograd.grad(loss, list(gan.discriminator.parameters()))))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
 
 
 def test_each_look_has_random_numbers_of_its_own(batches_of: Callable[..., Batches]) -> None:
@@ -79,7 +94,7 @@ def test_each_look_has_random_numbers_of_its_own(batches_of: Callable[..., Batch
         streams.append(stream)
         return images
 
-    play(game("relativistic_paired", penalty=penalty("r1", 1.0), remedies=Remedies(augment=note)), batches_of(SPEC)(0))
+    play(game("relativistic_paired", penalty=penalty("dragan", 1.0), remedies=Remedies(augment=note)), batches_of(SPEC)(0))
     assert len(set(streams)) == len(streams) == 5
 
 
