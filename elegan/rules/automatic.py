@@ -22,9 +22,11 @@ def batch_for(spec: Spec) -> int:
 
 def width_for(spec: Spec, device: str) -> dict[str, object]:
     """Channels on the largest map, and at most: the published ones of StyleGAN2 on a GPU, far fewer on a CPU."""
-    budget = 1024 if device == "cpu" else 16384 if side(spec) < 512 else 32768
-    width = 2 ** round(log2(min(512, max(8, budget / side(spec)))))
-    return {"width": width, "discriminator_width": width, "widest": max(width, 256) if device == "cpu" else 512}
+    if device == "cpu":
+        width, widest = 16 if side(spec) <= 64 else 8, 128
+    else:
+        width, widest = 2 ** round(log2(min(512, max(8, (16384 if side(spec) < 512 else 32768) / side(spec))))), 512
+    return {"width": width, "discriminator_width": width, "widest": widest}
 
 
 def slope_weight(spec: Spec, batch: int) -> float:

@@ -109,7 +109,7 @@ def test_worked_out_options_are_said_and_can_be_given_otherwise(tmp_path: Path) 
     asked = {"data": "digits", "model": "stylegan2", "batch": 8, "steps": 1}
     made = job.make_job(asked, strict=False, listener=messages(said))
     assert made.options.preset == "automatic"
-    assert (made.recipe_options["batch"], made.recipe_options["widest"]) == (8, 256)
+    assert (made.recipe_options["batch"], made.recipe_options["widest"]) == (8, 128)
     (line,) = [line for line in said if line.startswith("Chosen for stylegan2 and 1,437 images of 8x8 on")]
     assert "--augment ada" in line
     again = job.make_job(dict(made.config), strict=False, listener=elegan.Listener())
