@@ -17,11 +17,11 @@ BOUND = 2.0
 """A truncated normal has nothing beyond two standard deviations."""
 
 
-def draw(name: NoiseName, random: Randomness, size: int) -> Tensor:
-    """(n, size): standard normal, uniform in [-1, 1], or standard normal without what lies beyond `BOUND`."""
+def draw(name: NoiseName, random: Randomness, size: int, stream: str = "latent") -> Tensor:
+    """(n, size): standard normal, uniform in [-1, 1], or standard normal without what lies beyond `BOUND`. stream: what it is for."""
     if name == "normal":
-        return random.normal("latent", size)
-    shares = random.uniform("latent", size)
+        return random.normal(stream, size)
+    shares = random.uniform(stream, size)
     if name == "uniform":
         return 2 * shares - 1
     inside = erf(BOUND / sqrt(2))

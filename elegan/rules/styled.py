@@ -75,7 +75,7 @@ class Styled(TwoPlayer):
         layers = self.generator.layers_in_use
         mixes, where = random.uniform("mixes"), random.uniform("crossover")
         crossover = torch.where(mixes < self.style.mixing, 1 + (where * (layers - 1)).long(), layers)
-        return random.normal("other latent", self.latent), crossover
+        return draw(self.noise, random, self.latent, "other latent"), crossover
 
     def generator_loss(self, batch: Batch, fake: Tensor, step: int) -> Tensor:
         loss, move = super().generator_loss(batch, fake, step), step // self.discriminator_steps
@@ -87,7 +87,8 @@ class Styled(TwoPlayer):
         """In float32 and uncompiled, because there is a second derivative."""
         few = slice(max(1, len(batch) // PATH_LENGTH_SHARE))
         condition = None if batch.condition is None else batch.condition[few]
-        noise, (other, crossover) = batch.random.normal("path latent", self.latent)[few], self.mixture(batch.random)
+        noise = draw(self.noise, batch.random, self.latent, "path latent")[few]
+        other, crossover = self.mixture(batch.random)
         with torch.autocast(noise.device.type, enabled=False):
             styles = self.generator.styles(noise, condition, other[few], crossover[few])
             images = self.generator.synthesis.forward(styles)
