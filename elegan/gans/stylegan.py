@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated
 
 from elegan.game import Preset, Recipe, Spec
-from elegan.rules.automatic import against_learning_by_heart, batch_for, lasting, slope_weight, width_for
+from elegan.rules.automatic import against_learning_by_heart, batch_for, equalised_rates, lasting, width_for
 from elegan.rules.growing import GrowingStyled, Growth
 from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
 from elegan.rules.styled import Style, Styled
@@ -42,7 +42,8 @@ def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
     return {
         **width_for(spec, device),
         **{"latent": 128 if cpu else 512, "depth": 2 if cpu else 8},
-        **{"batch": batch, "penalty_weight": slope_weight(spec, batch), "penalty_interval": 16, "lr": 2e-3, "discriminator_lr": 2e-3},
+        **{"batch": batch, "penalty_interval": 16},
+        **equalised_rates(spec, batch, device),
         **lasting(batch, device),
         **against_learning_by_heart(images, device),
     }

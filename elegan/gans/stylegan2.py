@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from elegan.game import Preset, Recipe, Spec
-from elegan.rules.automatic import against_learning_by_heart, batch_for, lasting, side, slope_weight, width_for
+from elegan.rules.automatic import against_learning_by_heart, batch_for, equalised_rates, lasting, side, width_for
 from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
 from elegan.rules.styled import Style, Styled
 
@@ -34,12 +34,11 @@ def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
     Small images have neither style mixing nor a path length penalty, as theirs of CIFAR-10; a CPU gets narrow networks.
     """
     batch, cpu, small = batch_for(spec), device == "cpu", side(spec) <= SMALL
-    rate = 2e-3 if side(spec) >= 1024 else 2.5e-3
     return {
         **width_for(spec, device),
         **{"latent": 128 if cpu else 512, "depth": 2 if cpu or small else 8},
-        **{"mixing": 0.0 if small else 0.9, "path_length_weight": 0.0 if cpu or small else 2.0},
-        **{"batch": batch, "penalty_weight": slope_weight(spec, batch), "lr": rate, "discriminator_lr": rate},
+        **{"mixing": 0.0 if small else 0.9, "path_length_weight": 0.0 if cpu or small else 2.0, "batch": batch},
+        **equalised_rates(spec, batch, device),
         **lasting(batch, device),
         **against_learning_by_heart(images, device),
     }
