@@ -262,13 +262,14 @@ def file_digest(name: str) -> str:
 @dataclass(frozen=True)
 class RecipeSummary:
     """A variant as `elegan recipes` shows it: name, one line, what `recipe` says of itself, options with type, default and
-    purpose, presets."""
+    purpose, presets, and what it works out where none is made for the size of the images (empty if nothing)."""
 
     name: str
     summary: str
     explanation: str
     options: dict[str, tuple[str, Any, str]]
     presets: dict[str, Preset]
+    automatic: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return {**vars(self), "presets": {name: vars(preset) for name, preset in self.presets.items()}}
@@ -285,15 +286,20 @@ class RecipeSummary:
         for name, preset in self.presets.items():
             text += ["", f"Preset {name}: " + " ".join(f"--{dashed(key)} {spelled(value)}" for key, value in preset.options.items())]
             text += [f"  {word}: {said}" for word in ("command", "cost", "score") if (said := getattr(preset, word))]
-        return text
+        return [*text, *(["", f"Preset {AUTOMATIC}: {self.automatic}"] if self.automatic else [])]
 
 
 def summarise(name: str) -> RecipeSummary:
     found = find_recipe(name)
     hints = found.hints
     options = {key: (type_name(plain_type(hints[key])), p.default, purpose(hints[key])) for key, p in found.parameters.items()}
-    explanation = " ".join((inspect.getdoc(found.module.recipe) or "").split("\n\n")[0].split())
-    return RecipeSummary(found.name, found.summary, explanation, options, found.presets)
+    automatic = getattr(found.module, AUTOMATIC, None)
+    return RecipeSummary(found.name, found.summary, said_first(found.module.recipe), options, found.presets, said_first(automatic))
+
+
+def said_first(function: Any) -> str:
+    """The first paragraph of a function's documentation, on one line; empty without a function."""
+    return " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split()) if function is not None else ""
 
 
 def recipes(name: str | None = None) -> list[RecipeSummary]:

@@ -15,7 +15,7 @@ import pytest
 from elegan.errors import OptionError
 from elegan.game import Preset, Recipe, Spec
 from elegan.tasks import recipes
-from elegan.tasks.recipes import RecipeModule, convert, find_recipe
+from elegan.tasks.recipes import RecipeModule, convert, find_recipe, summarise
 
 SPEC = Spec(1, 8, 8)
 START = """
@@ -254,3 +254,8 @@ def test_the_fields_of_a_group_are_options(write: Write) -> None:
 def test_an_option_is_not_there_twice(write: Write) -> None:
     with pytest.raises(OptionError, match="recipe has the option side twice"):
         find_recipe(str(write(GROUPS.replace("depth", "side") + RETURN)))
+
+
+def test_a_variant_that_works_its_options_out_says_so() -> None:
+    assert any(line.startswith("Preset automatic: What suits images of this size") for line in summarise("stylegan2").lines())
+    assert summarise("dcgan").automatic == ""
