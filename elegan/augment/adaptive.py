@@ -44,7 +44,7 @@ class Adaptive(nn.Module):
         if not 0 <= probability <= 1:
             raise OptionError(f"--augment-probability: got {probability}, expected a share from 0 to 1.")
         if target is not None and not -1 < target < 1:
-            raise OptionError(f"--augment-target: got {target}, expected a mean of signs between -1 and 1, or none to keep p.")
+            raise OptionError(f"--augment-target: got {target}, expected a mean of signs between -1 and 1.")
         if not images > 0:
             raise OptionError(f"--augment-images: got {images}, expected after how many images p may have gone from 0 to 1.")
         self.groups = tuple(group for group in GROUPS if group in groups)

@@ -18,19 +18,19 @@ class Average(nn.Module):
     """Copies of the networks that `gan.averaged` names: floats follow their originals slowly, integers at once.
 
     half_life: images after which a weight's share has halved; 0 follows at once. Early on, a twentieth of the images
-    seen so far, so that the first, useless weights are soon forgotten.
+    seen so far, so that the first, useless weights are soon forgotten; not so where the first ones are `useful`.
     """
 
-    def __init__(self, gan: GAN, half_life: float) -> None:
+    def __init__(self, gan: GAN, half_life: float, *, useful: bool = False) -> None:
         super().__init__()
-        self.half_life = half_life
+        self.half_life, self.useful = half_life, useful
         self.networks = nn.ModuleDict({name: copy.deepcopy(getattr(gan, name)) for name in gan.averaged})
         self.networks.requires_grad_(False)
 
     @torch.no_grad()
     def update(self, gan: GAN, images: int, images_seen: int) -> None:
         """Move towards `gan` by what `images` more images mean after `images_seen`."""
-        half_life = min(self.half_life, images_seen / 20)
+        half_life = self.half_life if self.useful else min(self.half_life, images_seen / 20)
         share = 1.0 if half_life == 0 else 1 - 0.5 ** (images / half_life)
         for name, network in self.networks.items():
             mine, theirs = network.state_dict(), getattr(gan, name).state_dict()

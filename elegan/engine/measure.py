@@ -58,11 +58,12 @@ def unchanged(gan: GAN) -> Iterator[None]:
 
 
 def time_rounds(turns: Turns, batches: Batches, rounds: int) -> float:
+    """The time of so many rounds, spread evenly over the training: networks may grow with it."""
     prepared = [batches(step) for step in range(min(rounds, ROUNDS))]  # some, in turn: all of a long period may not fit into memory
     synchronise(turns.device)
     start = time.perf_counter()
     for step in range(rounds):
-        turns.round(prepared[step % len(prepared)], step)
+        turns.round(replace(prepared[step % len(prepared)], progress=(step + 0.5) / rounds), step)
     synchronise(turns.device)
     return time.perf_counter() - start
 

@@ -22,6 +22,8 @@ PASSING = 1.3
 """What comes and goes between the graphs' tensors: with it the estimate was 0.96 to 1.13 times the growth of a process (dcgan and
 stylegan2 at 64x64, r3gan at 32x32)."""
 
+NEARLY_DONE = 1 - 1e-6
+
 MOMENTS = 2
 """Numbers that Adam keeps for each weight."""
 
@@ -62,14 +64,18 @@ class Held:
 def memory_needed(gan: GAN, optimizers: Mapping[str, Optimizer], settings: Settings, batches: Callable[[int], Batch]) -> int:
     """About how many bytes training takes at its worst moment: weights, gradients, moments, the average, and the graphs of a batch.
 
-    The graphs are those of a round of a few images, the first, in which lazy terms are due; they grow with the batch.
+    The graphs are those of rounds of a few images, which grow with the batch: the first, in which lazy terms are due, and those after
+    it until every player has moved, all as if the training were nearly done, when networks that grow are grown.
     """
     batch = batches(0)
     part = max(1, len(batch) // settings.accumulate)
-    few = batch.first(min(FEW, part), whole=settings.accumulate == 1)
+    few = replace(batch.first(min(FEW, part), whole=settings.accumulate == 1), progress=NEARLY_DONE)
     ledger = Ledger({tensor.untyped_storage().data_ptr() for tensor in [*gan.parameters(), *gan.buffers()]})
     with unchanged(gan), torch.autograd.graph.saved_tensors_hooks(ledger.hold, lambda held: held.tensor):
-        Turns(gan, optimizers, replace(settings, accumulate=1)).round(few, 0)
+        turns, step = Turns(gan, optimizers, replace(settings, accumulate=1)), 0
+        while step == 0 or (step < gan.period and not all(turns.updates.values())):
+            turns.round(few, step)
+            step += 1
     weights = sum(weight.numel() * weight.element_size() for weight in gan.parameters())
     return int(PASSING * ledger.most * part / len(few)) + weights * (3 + MOMENTS)  # themselves, their gradients, the average
 
@@ -77,7 +83,8 @@ def memory_needed(gan: GAN, optimizers: Mapping[str, Optimizer], settings: Setti
 def memory_free(device: torch.device) -> int | None:
     """Bytes that are to be had on the device; None where that is not known."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, to use again
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     return min((found for found in (of_machine(), of_container()) if found is not None), default=None) if device.type == "cpu" else None
 
 

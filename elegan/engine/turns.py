@@ -48,6 +48,9 @@ class Turns:
         self.rates = {name: optimizers[name].rate for name in gan.players}
         self.optimizers = {name: make_optimizer(self.weights[name], optimizers[name]) for name in gan.players}
         self.advancing = {name: [network for network in networks if spectral_norms(network)] for name, networks in gan.players.items()}
+        networks = [network for networks in gan.players.values() for network in networks]
+        others = [child for child in gan.children() if not any(child is network for network in networks)]
+        self.steering = [tensor for child in others for tensor in child.buffers()]
         self.updates = dict.fromkeys(gan.players, 0)
         self.signals: list[str] = []
         self.agreed_to_stop = False
@@ -88,11 +91,15 @@ class Turns:
 
     def look_ahead(self, parts: list[Batch], step: int) -> dict[str, Tensor]:
         """Extragradient (Korpelevich, 1976; Gidel et al., 2019, algorithm 4): move together, take the gradients there, on the
-        same images and new noise, and use them from where the round began. The optimizers' moments see both gradients."""
+        same images and new noise, and use them from where the round began. The optimizers' moments see both gradients,
+        and what the game steers by, such as ADA's probability, only the second."""
         before = {player: [weight.detach().clone() for weight in weights] for player, weights in self.weights.items()}
+        steered = [tensor.clone() for tensor in self.steering]
         others = [replace(part, random=replace(part.random, seed=key(part.random.seed, "ahead"))) for part in parts]
         self.move_together(others, step)
         self.gan.notes.clear()
+        for tensor, value in zip(self.steering, steered, strict=True):
+            tensor.copy_(value)
         players, readings = self.gradients(parts, step)
         for player in players:
             torch._foreach_copy_([weight.detach() for weight in self.weights[player]], before[player])

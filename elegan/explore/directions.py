@@ -127,13 +127,14 @@ def first_maps(gan: LatentGAN, shape: torch.Size, condition: Tensor | None) -> I
     told = None if condition is None else condition[:1].expand(2, *condition.shape[1:]).to(device)
     with watched(gan, is_linear, MOST_LAYERS) as seen:
         gan.render(numbers.to(device), told)
-    for layer, inputs, _ in seen:
-        if inputs.dim() != 2 or not inputs.is_floating_point():
-            continue
-        equal = (inputs.float().cpu()[:, :, None] == numbers.flatten(1)[:, None]).all(0)
-        entries, columns = equal.nonzero(as_tuple=True)
-        if len(entries):
-            yield matrix_of(layer, inputs.shape[1], inputs)[:, entries], columns
+    with evaluating(gan):  # norms are then as in sampling
+        for layer, inputs, _ in seen:
+            if inputs.dim() != 2 or not inputs.is_floating_point():
+                continue
+            equal = (inputs.float().cpu()[:, :, None] == numbers.flatten(1)[:, None]).all(0)
+            entries, columns = equal.nonzero(as_tuple=True)
+            if len(entries):
+                yield matrix_of(layer, inputs.shape[1], inputs)[:, entries], columns
 
 
 def is_linear(module: nn.Module) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from elegan.game import Preset, Recipe, Spec
+from elegan.rules.automatic import against_learning_by_heart, batch_for, lasting
 from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
 
 
@@ -14,7 +15,7 @@ def recipe(
     learning: Learning = Learning(lr=5e-5, discriminator_lr=2e-4, beta1=0.0, batch=2048, steps=330_000, average_half_life=2.8e7),
     telling: Telling = Telling("batch_norm", "projection"),
 ) -> Recipe:
-    """The paper's settings for ImageNet at 128x128, for days on many accelerators; presets have others.
+    """The paper's settings for ImageNet at 128x128, for days on many accelerators.
 
     A round is a discriminator's step, so that the generator moves 165,000 times. The average has the paper's decay of 0.9999 for
     each of these. `--accumulate` divides the batch where memory is short; batch norm then sees a part at a time. At 256x256 the
@@ -23,7 +24,16 @@ def recipe(
     return image_recipe(spec, networks, game, learning, telling)
 
 
-NARROW = {
+def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
+    """What suits images of this size, so many of them, and this device. A batch is what fits into memory, far from the paper's 2,048:
+    --accumulate 8 with --batch 2048 is nearer to it."""
+    cpu = device == "cpu"
+    batch = batch_for(spec) * (1 if cpu else 8)
+    chosen = {**NARROW, "width": 8, "discriminator_width": 8, "lr": 1e-3, "discriminator_lr": 4e-4} if cpu else {}
+    return {**chosen, "batch": batch, **lasting(batch, device), **against_learning_by_heart(images, device)}
+
+
+NARROW: dict[str, object] = {
     "width": 12,
     "discriminator_width": 12,
     "discriminator_steps": 1,

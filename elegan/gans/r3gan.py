@@ -24,7 +24,7 @@ def recipe(
     ),
     telling: Telling = Telling("concatenate", "projection"),
 ) -> Recipe:
-    """The paper's settings for CIFAR-10 (its table 9), for many days on a GPU; presets have others.
+    """The paper's settings for CIFAR-10 (its table 9), for many days on a GPU.
 
     While burning in, learning rates fall to a quarter and gamma to a tenth: here in the first tenth of the training, there in 8%.
     Networks for 64x64 have a --width of 384, for 256x256 of 96. Gamma of other data: 0.5 and 1 for ImageNet at 32x32 and 64x64, 2

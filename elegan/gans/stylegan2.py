@@ -22,7 +22,7 @@ def recipe(
     ),
     telling: Telling = Telling("concatenate", "projection"),
 ) -> Recipe:
-    """The published networks and settings for 256x256, for days on a GPU; presets have others. Latents are styles."""
+    """The published networks and settings for 256x256, for days on a GPU. Latents are styles."""
     style.check(networks.network)
     found = image_recipe(spec, networks, game, learning, telling, partial(Styled, style=style))
     return replace(found, idle={**found.idle, **style.idle()})

@@ -15,7 +15,7 @@ class LeCam(nn.Module):
     rounds before (Tseng et al., 2021, section 3).
 
     With the loss of a Wasserstein critic the best discriminator then measures a LeCam divergence, which is bounded: for few
-    images. start: the share of the training before which only the averages move.
+    images.
 
     In each round `observe` is called once or more, then whoever trains with several processes averages `shared` over them,
     then `adjust` is called once. All state is in the state dict. OptionError for values that are out of range.
@@ -26,22 +26,19 @@ class LeCam(nn.Module):
     sums: Tensor
     rounds: Tensor
 
-    def __init__(self, weight: float, start: float = 0.0) -> None:
+    def __init__(self, weight: float) -> None:
         super().__init__()
         if not weight >= 0:
             raise OptionError(f"--lecam: got {weight}, expected a weight from 0 up.")
-        if not 0 <= start < 1:
-            raise OptionError(f"--lecam-start: got {start}, expected a share from 0 to below 1.")
-        self.weight, self.start = weight, start
+        self.weight = weight
         self.register_buffer("real", torch.tensor(0.0))
         self.register_buffer("fake", torch.tensor(0.0))
         self.register_buffer("sums", torch.zeros(3))
         self.register_buffer("rounds", torch.tensor(0))
 
-    def forward(self, real: Tensor, fake: Tensor, progress: float = 0.0) -> Tensor:
-        """The value, from logits (n,) of real and of generated samples, when this share of the training is done. 0 before
-        `start`, and in the first round, which has no averages yet."""
-        if progress < self.start or int(self.rounds) == 0:
+    def forward(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The value, from logits (n,) of real and of generated samples; 0 in the first round, which has no averages yet."""
+        if int(self.rounds) == 0:
             return real.new_zeros((), dtype=torch.float32)
         distances = (real.float() - self.fake).square().mean() + (fake.float() - self.real).square().mean()
         return self.weight * distances

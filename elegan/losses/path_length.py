@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 DECAY = 0.99
-"""Of the running average of lengths, for each time it is looked at."""
+"""Of the running average of lengths, for each move in which they are taken."""
 
 
 def path_lengths(images: Tensor, styles: Tensor, directions: Tensor) -> Tensor:
@@ -24,15 +24,33 @@ def path_lengths(images: Tensor, styles: Tensor, directions: Tensor) -> Tensor:
 
 class PathLength(nn.Module):
     """E (|J^T y| - a)^2, with a the running average of the lengths: equation 4. A step in styles then changes an image by as much
-    wherever it is made, and in every direction."""
+    wherever it is made, and in every direction.
+
+    `forward` is called once or more in a round, then whoever trains with several processes averages `shared` over them, then `adjust`
+    is called once: then the average follows. All state is in the state dict.
+    """
 
     average: Tensor
+    sums: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("average", torch.zeros(()))
+        self.register_buffer("sums", torch.zeros(2))
 
     def forward(self, lengths: Tensor) -> Tensor:
-        """The penalty of lengths (n,), whose mean moves the average first."""
-        self.average.copy_(self.average.lerp(lengths.detach().mean(), 1 - DECAY))
-        return (lengths - self.average).square().mean()
+        """The penalty of lengths (n,), about an average that these have moved already."""
+        self.sums += torch.stack([lengths.detach().sum(), self.sums.new_tensor(float(len(lengths)))])
+        moved = self.average.lerp(self.sums[0] / self.sums[1], 1 - DECAY)
+        return (lengths - moved).square().mean()
+
+    @property
+    def shared(self) -> list[Tensor]:
+        return [self.sums]
+
+    @torch.no_grad()
+    def adjust(self) -> None:
+        """A move is over. One in which no length was taken moves nothing."""
+        if float(self.sums[1]):
+            self.average.lerp_(self.sums[0] / self.sums[1], 1 - DECAY)
+            self.sums.zero_()

@@ -47,6 +47,8 @@ class GrowingStyled(Styled):
     def play(self, batch: Batch, step: int) -> Iterator[Move]:
         doublings = self.generator.synthesis.doublings
         growth = self.growth.at(batch.progress, doublings)
+        if step > 0:  # a training that is made longer has less of its way behind it, and networks do not shrink
+            growth = max(growth, float(self.generator.synthesis.growth))
         for network in (self.generator.synthesis, self.discriminator.blocks):
             network.grow(growth)
         yield from super().play(replace(batch, real=coarse(batch.real, growth, doublings)), step)

@@ -97,7 +97,12 @@ class Styled(TwoPlayer):
         return penalty
 
     def shared(self, player: str) -> list[Tensor]:
-        return [*super().shared(player), *([self.path_length.average] if player == "generator" else [])]
+        return [*super().shared(player), *(self.path_length.shared if player == "generator" else [])]
+
+    def settle(self, player: str) -> None:
+        super().settle(player)
+        if player == "generator":
+            self.path_length.adjust()
 
     def latents(self, random: Randomness, condition: Tensor | None) -> Tensor:
         return self.generator.styles(draw(self.noise, random, self.latent), condition)

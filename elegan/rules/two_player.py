@@ -106,7 +106,7 @@ class TwoPlayer(LatentGAN):
         outputs = [self.judge(images, batch, stream, at_samples) for images, stream in ((real, "real"), (fake, "fake"))]
         real_logits, fake_logits = map(logits, outputs)
         self.note_logits(real_logits, fake_logits)
-        loss = self.objective.discriminator(real_logits, fake_logits) + self.steadied(real_logits, fake_logits, batch.progress)
+        loss = self.objective.discriminator(real_logits, fake_logits) + self.steadied(real_logits, fake_logits)
         for output in outputs:
             loss = loss + self.cost_of_guess(output, batch.condition)
         return loss if penalty is None else loss + self.penalise(penalty, batch, (real, real_logits), (fake, fake_logits))
@@ -129,7 +129,7 @@ class TwoPlayer(LatentGAN):
             return self.remedies.auxiliary * F.binary_cross_entropy_with_logits(guess, (condition + 1) / 2)
         return self.remedies.auxiliary * F.cross_entropy(guess, condition)
 
-    def steadied(self, real: Tensor, fake: Tensor, progress: float) -> Tensor | float:
+    def steadied(self, real: Tensor, fake: Tensor) -> Tensor | float:
         """What LeCam adds to the discriminator's loss; it and adaptive augmentation steer by these logits."""
         if isinstance(self.augment, Adaptive):
             self.augment.observe(real)
@@ -137,7 +137,7 @@ class TwoPlayer(LatentGAN):
         if self.lecam is None:
             return 0.0
         self.lecam.observe(real.detach(), fake.detach())
-        loss: Tensor = self.lecam(real, fake, progress)
+        loss: Tensor = self.lecam(real, fake)
         return loss
 
     def penalise(self, penalty: Penalty, batch: Batch, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,6 +117,8 @@ def directions(
     for name, value in (("count", count), ("strengths", strengths)):
         if not 1 <= value <= 1000:
             raise OptionError(f"--{name}: got {value}, expected a number from 1 to 1000.")
+    if not 0 < reach < inf:
+        raise OptionError(f"--reach: got {reach}, expected a strength above 0.")
     numbers = parse_seeds(seeds)
     found, loaded = open_model(run, best=best, model=model, device=device, listener=listener)
     target = check_target(Path(out) if out else found.path / f"{'best-' if best else ''}directions.png", (".png",))

@@ -236,6 +236,8 @@ def check(options: TrainOptions, recipe: Recipe) -> None:
         raise OptionError(f"--precision: got {options.precision!r}. {nearest(options.precision, choices)}")
     if options.freeze < 0:
         raise OptionError(f"--freeze: got {options.freeze}; it counts blocks of the discriminator.")
+    if options.freeze and options.init_from == "none":
+        raise OptionError(f"--freeze {options.freeze} keeps what a discriminator has learned. Give the run it learned in with --init-from.")
     if not options.clip >= 0:
         raise OptionError(f"--clip: got {options.clip}; a length is at least 0.")
     if options.compile and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
@@ -308,30 +310,41 @@ def blamed(model: str) -> Iterator[None]:
         raise OptionError(f"{model}: build() raised {type(error).__name__}: {error}") from error
 
 
-def memory_estimate(job: Job, precision: str) -> int:
-    """About how many bytes the training takes; RunError with a way out if there are fewer."""
+def memory_estimate(job: Job) -> int:
+    """About how many bytes each process of the training takes; RunError, in all of them, with a way out if there are fewer."""
+    found, mine = 0, job.processes
+    with mine.together():
+        if mine.first:
+            found = fitting_estimate(job, mine.local_count)
+    return mine.tell(found)
+
+
+def fitting_estimate(job: Job, sharing: int) -> int:
+    """The estimate for one of so many processes that share a machine; in float32 where both precisions will be tried."""
     from elegan.engine.memory import memory_free, memory_needed
 
-    uncompiled = dataclasses.replace(job, options=dataclasses.replace(job.options, compile=False))
+    own, free = job.options.accumulate, memory_free(job.device)
+    free = free // sharing if free is not None and job.device.type == "cpu" else free
+    batch = job.recipe.batch // job.processes.count
+    precision = "fp32" if job.options.precision == "auto" else job.options.precision
+    options = dataclasses.replace(job.options, compile=False)
+    alone = dataclasses.replace(job, options=options, recipe=dataclasses.replace(job.recipe, batch=batch), processes=ALONE)
 
     def needed(parts: int) -> int:
-        settings = dataclasses.replace(job.settings(precision), accumulate=parts)
-        return memory_needed(uncompiled.build(), job.recipe.optimizers, settings, job.batches().at)
+        settings = dataclasses.replace(alone.settings(precision), accumulate=parts)
+        return memory_needed(alone.build(), alone.recipe.optimizers, settings, alone.batches().at)
 
-    own, free = job.options.accumulate, memory_free(job.device)
     found = needed(own)
     if free is None or found <= free:
         return found
-    batch = job.recipe.batch // job.processes.count
     ways = (parts for parts in range(own + 1, batch + 1) if batch % parts == 0)
     way = next((f"--accumulate {parts} (the same batch in {parts} parts), " for parts in ways if needed(parts) <= free), "")
-    raise RunError(
-        f"training takes about {gibibytes(found)} of memory, and {gibibytes(free)} are free. Try {way}a smaller --batch, --width or --size."
-    )
+    said = f"training takes about {shown_bytes(found)} of memory, and {shown_bytes(free)} are free"
+    raise RunError(f"{said}. Try {way}a smaller --batch, --width or --size.")
 
 
-def gibibytes(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"
+def shown_bytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
 @contextmanager

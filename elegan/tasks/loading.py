@@ -404,13 +404,14 @@ def spec_of(run: Run) -> Spec:
     """What a sample of this run is, by its record; RunError if it does not say."""
     import torch
 
+    from elegan.data.planning import LARGEST, SMALLEST
     from elegan.game import Spec
 
     described = run.record.get("spec")
     values = described if isinstance(described, dict) else {}
     if values.get("axes"):
         return spec_of_points(run, values)
-    wanted = {"channels": (1, 4), "height": (8, 256), "width": (8, 256)}
+    wanted = {"channels": (1, 4), "height": (SMALLEST, LARGEST), "width": (SMALLEST, LARGEST)}
     for name, (least, most) in wanted.items():
         value = values.get(name)
         if type(value) is not int or not least <= value <= most:

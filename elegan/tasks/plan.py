@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch
-
     from elegan.game import Spec
 
 
@@ -32,16 +31,19 @@ class Plan:
         return self.seconds_per_step * self.steps
 
     def as_dict(self) -> dict[str, Any]:
-        return {**vars(self), "seconds": self.seconds}
+        options = {name: str(value) if value == inf else value for name, value in self.options.items()}  # JSON has no infinity
+        return {**vars(self), "options": options, "seconds": self.seconds}
 
     def lines(self) -> list[str]:
+        from elegan.tasks.job import shown_bytes
+
         rate = self.batch / self.seconds_per_step
         return [
             *self.notes,
             "Options (a file of such lines can be given back with --config):",
             *(f"  {name}: {value}" for name, value in self.options.items()),
             "Networks: " + ", ".join(f"{name} {count:,} weights" for name, count in self.parameters.items()),
-            f"Runs on {self.device} in {self.precision}, with about {self.memory / 2**20:,.0f} MiB of memory.",
+            f"Runs on {self.device} in {self.precision}, with about {shown_bytes(self.memory)} of memory.",
             f"{self.steps:,} steps take about {duration(self.seconds)} ({rate:,.0f} images/s), into {self.run}",
             "Dry run: nothing was trained.",
         ]
@@ -69,7 +71,7 @@ def plan(
     from elegan.engine.loop import Listener
     from elegan.engine.measure import seconds_per_round
     from elegan.engine.processes import ALONE
-    from elegan.tasks.job import enough_memory, gather, make_job
+    from elegan.tasks.job import enough_memory, gather, make_job, memory_estimate
     from elegan.tasks.train import (
         check_minutes,
         choose_precision,
@@ -78,6 +80,7 @@ def plan(
         steps_that_fit,
         target_of_resumed,
     )
+    from elegan.tasks.transfer import source_of
 
     check_minutes(minutes, steps)
     shared = planned_processes(processes)
@@ -88,7 +91,10 @@ def plan(
     if shared.count > 1:
         notes.append(f"Time and memory are those of one process that does all the work; {shared.count} share it.")
     run = choose_run(job, Path(out), new)
+    if job.options.init_from != "none" and not run.exists():
+        source_of(job.options.init_from)
     with enough_memory():
+        memory = memory_estimate(job)
         precision = str(run.record["precision"]) if run.exists() else choose_precision(job)[0]
         gan = job.build()
         seconds = seconds_per_round(gan, job.recipe.optimizers, job.settings(precision), job.batches().at)
@@ -106,7 +112,7 @@ def plan(
         device=str(job.device),
         precision=precision,
         seconds_per_step=seconds,
-        memory=memory_used(job.device),
+        memory=memory,
     )
 
 
@@ -118,19 +124,6 @@ def describe(name: str, count: int, spec: Spec) -> str:
     labels = f"attributes: {', '.join(attribute.name for attribute in spec.attributes)}" if spec.attributes else labels
     kind = "grey" if spec.channels == 1 else f"{spec.channels} channels"
     return f"Data: {name}, {count:,} images of {spec.height}x{spec.width}, {kind}, {labels}"
-
-
-def memory_used(device: torch.device) -> int:
-    """The most memory, in bytes, that this process has used on the device so far."""
-    import resource
-    import sys
-
-    import torch
-
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def duration(seconds: float) -> str:

@@ -83,7 +83,8 @@ def train(
     model
         A model that `elegan recipes` lists, or a file of your own. Without it: cgan for labelled data, else dcgan.
     preset
-        Options known to work together; without it the one made for images of this size, if any. none: none.
+        Options that go together; without it the one made for images of this size, or else, where the model works them out of
+        the data and the device, automatic. none: none.
     config
         A YAML file of options, such as config.yaml of a run. What is given beside it wins.
     steps
@@ -256,26 +257,38 @@ def check_minutes(minutes: float | None, steps: int | None) -> None:
 
 
 def start(job: Job, run: Run, sitting: Sitting, listener: Listener) -> tuple[Training, int]:
-    """A new run: measure what is left to be measured, all processes together, and write down what was chosen."""
+    """A new run: measure what is left to be measured, all processes together, and write down what was chosen.
+
+    What it begins with is saved at once, so that a run that exists never begins with anything else.
+    """
     import torch
 
-    from elegan.tasks.job import gibibytes, memory_estimate
-    from elegan.tasks.transfer import begin_with
+    from elegan.tasks.job import memory_estimate, shown_bytes
 
     mine = job.processes
     torch.set_num_threads(mine.tell(mine.threads()))
+    memory = shown_bytes(memory_estimate(job))
     precision, timings = mine.tell(choose_precision(job))
-    memory = gibibytes(memory_estimate(job, precision))
     target = mine.tell(job.recipe.steps if sitting.minutes is None else steps_within(job, precision, sitting.minutes))
+    training = make_training(job, run, precision, listener)
+    if job.options.init_from != "none":
+        begin(job, training, listener)
     if mine.first:
         write_down(job, run, target, facts(job, precision, timings))
+    if job.options.init_from != "none":
+        training.save()
     shared = f", {mine.count} processes" if mine.count > 1 else ""
     where = f"{job.device} in {precision}{shared}, about {memory}"
     listener.message(f"{run.path}: {job.found.name} on {job.data.name}, {target:,} steps, {where}.")
-    training = make_training(job, run, precision, listener)
-    if job.options.init_from != "none":
-        listener.message(begin_with(training.gan, training.turns.average, job.options.init_from))
     return training, target
+
+
+def begin(job: Job, training: Training, listener: Listener) -> None:
+    """With the weights of another run, in all processes."""
+    from elegan.tasks.transfer import begin_with
+
+    with job.processes.together():
+        listener.message(begin_with(training.gan, training.turns.average, job.options.init_from))
 
 
 def write_down(job: Job, run: Run, target: int, found: dict[str, Any]) -> None:
@@ -367,7 +380,8 @@ def make_training(job: Job, run: Run, precision: str, listener: Listener) -> Tra
     from elegan.engine.turns import Turns
 
     gan = job.build()
-    average = Average(gan, job.recipe.average_half_life) if job.recipe.average_half_life else None
+    half_life, useful = job.recipe.average_half_life, job.options.init_from != "none"
+    average = Average(gan, half_life, useful=useful) if half_life else None
     turns = Turns(gan, job.recipe.optimizers, job.settings(precision), average)
     return Training(turns, job.batches().at, run, Intervals(1), listener)
 

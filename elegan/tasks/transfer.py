@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from elegan.engine.average import Average
-from elegan.engine.run import find_run
-from elegan.errors import OptionError
+from elegan.engine.run import Run, find_run
+from elegan.errors import OptionError, RunError
 from elegan.game import GAN
 from elegan.tasks.loading import newest_weights
 
@@ -19,12 +19,12 @@ LEAST = 0.1
 def begin_with(gan: GAN, average: Average | None, run: str) -> str:
     """Give `gan`, and the average of its networks, the newest weights of `run` that have their names and shapes.
 
-    Returns a note that says how much came over. RunError if there is no such run or no whole save; OptionError if hardly
-    any came over.
+    Returns a note that says how much came over. OptionError if there is no such run or hardly any came over, RunError if no save
+    of it is whole.
     """
-    found = find_run(run)
+    found = source_of(run)
     tensors, step, _ = newest_weights(found.checkpoint_folder)
-    mine = {f"gan.{name}": value for name, value in gan.state_dict().items()}
+    mine = {f"gan.{name}": value for name, value in gan.state_dict().items() if name.startswith(networks_of(gan))}
     if average is not None:
         mine |= {f"average.{name}": value for name, value in average.state_dict().items()}
     taken = {name: tensors[name] for name, value in mine.items() if name in tensors and tensors[name].shape == value.shape}
@@ -41,12 +41,26 @@ def begin_with(gan: GAN, average: Average | None, run: str) -> str:
     return f"Begins with the weights of {found.path} at step {step:,}: {count / total:.1%} of them.{others}"
 
 
+def source_of(run: str) -> Run:
+    """The run to begin with; OptionError if there is none."""
+    try:
+        return find_run(run)
+    except RunError as error:
+        raise OptionError(f"--init-from: {error}") from error
+
+
+def networks_of(gan: GAN) -> tuple[str, ...]:
+    """How the names of the players' weights begin: what else a game keeps, such as ADA's probability, is its own."""
+    networks = [network for networks in gan.players.values() for network in networks]
+    return tuple(f"{name}." for name, child in gan.named_children() if any(child is network for network in networks))
+
+
 def freeze(gan: GAN, blocks: int) -> None:
     """Leave the first `blocks` blocks of the discriminator, those next to the image, as they are; OptionError if it has fewer."""
-    discriminator = getattr(gan, "discriminator", None)
-    found = [block for block in getattr(discriminator, "blocks", nn.Sequential()).children() if any(True for _ in block.parameters())]
+    layers = getattr(getattr(gan, "discriminator", None), "blocks", None)
+    found = [block for block in layers if any(True for _ in block.parameters())] if isinstance(layers, nn.Sequential) else []
     if blocks >= len(found):
-        has = f"has {len(found)}" if found else "has no blocks"
+        has = f"has {len(found)} blocks" if found else "has no blocks in a row"
         raise OptionError(f"--freeze: got {blocks}, and the discriminator {has}; at least one has to learn.")
     for block in found[:blocks]:
         block.requires_grad_(False)

@@ -9,8 +9,8 @@ from elegan.errors import OptionError
 from elegan.losses.lecam import LeCam
 
 
-def after(*rounds: tuple[list[float], list[float]], weight: float = 1.0, start: float = 0.0) -> LeCam:
-    lecam = LeCam(weight, start)
+def after(*rounds: tuple[list[float], list[float]], weight: float = 1.0) -> LeCam:
+    lecam = LeCam(weight)
     for real, fake in rounds:
         lecam.observe(torch.tensor(real), torch.tensor(fake))
         lecam.adjust()
@@ -35,13 +35,6 @@ def test_averages_keep_99_hundredths_and_begin_with_the_first_round() -> None:
     lecam = after(([1.0], [-1.0]), ([3.0], [0.0]), ([2.0], [-5.0]))
     assert float(lecam.real) == pytest.approx(0.99 * (0.99 * 1 + 0.01 * 3) + 0.01 * 2)
     assert float(lecam.fake) == pytest.approx(0.99 * (0.99 * -1) + 0.01 * -5)
-
-
-def test_before_start_only_the_averages_move() -> None:
-    lecam, logits = after(([1.0], [-1.0]), start=0.25), torch.ones(2)
-    assert float(lecam(logits, logits, progress=0.2499)) == 0
-    assert float(lecam(logits, logits, progress=0.25)) == 4
-    assert float(lecam.real) == 1
 
 
 def test_without_averages_there_is_nothing_to_keep_near() -> None:
@@ -97,7 +90,6 @@ def test_half_precision_logits_are_compared_in_float32() -> None:
     assert float(value) == 4
 
 
-@pytest.mark.parametrize(("weight", "start", "message"), [(-1.0, 0.0, "--lecam: got -1.0"), (1.0, 1.0, "--lecam-start: got 1.0")])
-def test_values_out_of_range_are_errors(weight: float, start: float, message: str) -> None:
-    with pytest.raises(OptionError, match=message):
-        LeCam(weight, start)
+def test_a_negative_weight_is_an_error() -> None:
+    with pytest.raises(OptionError, match=r"--lecam: got -1\.0"):
+        LeCam(-1.0)

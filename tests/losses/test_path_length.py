@@ -61,9 +61,22 @@ def test_the_average_follows_by_a_hundredth() -> None:
         expected = 0.99 * expected + 0.01 * mean
         lengths = torch.tensor([mean - 0.5, mean + 0.5])
         found = penalty(lengths)
+        penalty.adjust()
         assert float(penalty.average) == pytest.approx(expected, rel=1e-6)
         assert float(found) == pytest.approx((mean - expected) ** 2 + 0.25, rel=1e-5)
-    assert "average" in penalty.state_dict()
+    assert {"average", "sums"} == penalty.state_dict().keys()
+    penalty.adjust()
+    assert float(penalty.average) == pytest.approx(expected, rel=1e-6), "a move without lengths moves nothing"
+
+
+def test_the_average_of_a_divided_move_is_that_of_the_whole() -> None:
+    whole, divided, lengths = PathLength(), PathLength(), torch.tensor([1.0, 2.0, 5.0, 6.0])
+    whole(lengths)
+    for part in lengths.split(2):
+        divided(part)
+    for penalty in (whole, divided):
+        penalty.adjust()
+    torch.testing.assert_close(divided.average, whole.average)
 
 
 def test_even_paths_as_long_as_ever_cost_nothing() -> None:
@@ -79,6 +92,7 @@ def test_the_penalty_has_the_gradient_of_finite_differences() -> None:
     penalty, y = PathLength().double(), normal(5)
     penalty.average.fill_(0.7)
     penalty(path_lengths(*made(scale * linear(2, 6), 5), y)).backward()
-    lengths, average = path_lengths(*made(linear(2, 6), 5), y).detach(), penalty.average
+    lengths = path_lengths(*made(linear(2, 6), 5), y).detach()
+    average = 0.99 * 0.7 + 0.01 * (1.3 * lengths).mean()
     assert scale.grad is not None
     torch.testing.assert_close(scale.grad, (2 * (1.3 * lengths - average) * lengths).mean())

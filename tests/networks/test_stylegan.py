@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from elegan.engine.average import Average, sampling
 from elegan.engine.loop import Intervals, Listener, Training, optimizer_tensors
+from elegan.engine.memory import memory_needed
 from elegan.engine.run import Run
 from elegan.engine.turns import Settings, Turns
 from elegan.errors import OptionError
@@ -401,3 +402,21 @@ def test_norms_are_refused() -> None:
         StyleGANDiscriminator((1, 16, 16), norm="spectral")
     with pytest.raises(OptionError, match="told='concatenate'"):
         StyleGANGenerator((1, 16, 16), conditions=Conditions(classes=2), told="batch_norm")
+
+
+def test_a_training_that_is_made_longer_does_not_shrink_its_networks(batches_of: BatchesOf) -> None:
+    gan: Any = made().build()
+    prepare_networks(gan)
+    turns, batch = Turns(gan, made().optimizers, Settings()), batches_of(SPEC)(0)
+    grown = []
+    for step, progress in ((0, 0.0), (1, 0.4), (2, 0.1), (3, 0.6)):
+        turns.round(replace(batch, progress=progress), step)
+        grown.append(float(gan.generator.synthesis.growth))
+    assert grown[0] == 0
+    assert grown[2] == grown[1] > 0.5
+    assert grown[3] == gan.generator.synthesis.doublings
+
+
+def test_its_memory_is_that_of_the_grown_networks(batches_of: BatchesOf) -> None:
+    needed = [memory_needed(made(grow_until=share).build(), made().optimizers, Settings(), batches_of(SPEC)) for share in (0.5, 0.0)]
+    assert needed[0] == pytest.approx(needed[1], rel=0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,18 @@ def test_a_picture_shows_what_the_discriminator_sees_beside_samples(tmp_path: Pa
     assert (run.path / "augmented.png").is_file()
     plain = elegan.train("digits", model="dcgan", out=str(tmp_path), **small)
     assert not (plain.path / "augmented.png").exists()
+
+
+@pytest.mark.parametrize("update", ["alternating", "simultaneous", "extragradient"])
+def test_a_look_ahead_does_not_steer(update: str) -> None:
+    """Extragradient plays each round twice, and ADA, LeCam and their like count it once."""
+    played = turns(augment="ada_blit", augment_probability=0.5, augment_images=1000.0, lecam=0.1)
+    played.settings = replace(played.settings, update=update)  # type: ignore[arg-type]
+    assert isinstance(played.gan, TwoPlayer)
+    certain(played.gan, 1.0)
+    for step in range(4):
+        played.round(batch(step), step)
+    assert isinstance(played.gan.augment, Adaptive)
+    assert isinstance(played.gan.lecam, LeCam)
+    assert float(played.gan.augment.p) == pytest.approx(0.5 + 4 * COUNT / 1000)
+    assert int(played.gan.lecam.rounds) == 4

@@ -273,3 +273,13 @@ def test_every_option_of_training_is_passed_on(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(OptionError, match="enough"):
         elegan.train(**given, steps=3)
     assert found == {**given, "steps": 3}
+
+
+def test_images_above_256_pixels_are_trained_on_and_sampled(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(3):
+        Image.fromarray(generator.integers(0, 255, (300, 280, 3), dtype=np.uint8)).save(tmp_path / "large" / f"{i}.png")
+    small = {"width": 2, "discriminator_width": 2, "latent": 4, "batch": 2, "steps": 1, "precision": "fp32"}
+    run = elegan.train(str(tmp_path / "large"), model="dcgan", size="280x264", out=str(tmp_path), **small)
+    assert elegan.load(run).sample("0").shape == (1, 280, 264, 3)

@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 
 import elegan
+from elegan.engine.loop import Training
 from elegan.errors import OptionError, RunError
 from elegan.game import Spec
 from elegan.gans import stylegan2
@@ -63,15 +64,59 @@ def test_frozen_blocks_stay_what_they_were(source: elegan.Run, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
-        ({"init_from": "nowhere"}, RunError, "no run 'nowhere'"),
-        ({"freeze": 9}, OptionError, r"--freeze: got 9, and the discriminator has 3; at least one has to learn"),
+        ({"init_from": "nowhere"}, OptionError, "--init-from: no run 'nowhere'"),
+        ({"init_from": "SOURCE", "freeze": 9}, OptionError, r"--freeze: got 9, and the discriminator has 3 blocks; at least one has to"),
         ({"freeze": -1}, OptionError, "--freeze: got -1"),
-        ({"model": "gan", "freeze": 1}, OptionError, "--freeze"),
+        ({"freeze": 1}, OptionError, r"--freeze 1 keeps what a discriminator has learned.*--init-from"),
+        ({"model": "stylegan", "init_from": "SOURCE", "freeze": 1}, OptionError, "the discriminator has no blocks in a row"),
     ],
 )
-def test_what_cannot_be_is_one_clear_line(options: dict[str, object], error: type[Exception], said: str, tmp_path: Path) -> None:
+def test_what_cannot_be_is_one_clear_line_and_leaves_no_run(
+    options: dict[str, object], error: type[Exception], said: str, source: elegan.Run, tmp_path: Path
+) -> None:
+    asked = {**SMALL, **{name: str(source.path) if value == "SOURCE" else value for name, value in options.items()}}
+    known = {name: value for name, value in asked.items() if name != "widest"}
     with pytest.raises(error, match=said):
-        elegan.train("digits", out=str(tmp_path), steps=1, **{**SMALL, **options})
+        elegan.train("digits", out=str(tmp_path), steps=1, **known)
+    assert elegan.runs(str(tmp_path)) == []
+
+
+def test_a_dry_run_finds_the_source_too(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--init-from: no run 'nowhere'"):
+        elegan.plan("digits", out=str(tmp_path), steps=1, init_from="nowhere", **SMALL)
+
+
+def test_what_a_run_begins_with_is_saved_at_once(source: elegan.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before its first round, it goes on from the source's weights, the average included, and not from random ones."""
+
+    def killed(training: Training, steps: int) -> str | None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Training, "train", killed)
+        with pytest.raises(KeyboardInterrupt):
+            elegan.train("digits", out=str(tmp_path), steps=2, init_from=str(source.path), **SMALL)
+    (record,) = tmp_path.glob("*/record.json")
+    begun, given = weights(elegan.Run(record.parent), 0), weights(source, 4)
+    floats = [name for name, value in given.items() if value.is_floating_point() and "running" not in name]
+    assert [name for name in floats if not torch.equal(begun[name], given[name])] == []
+
+
+def test_the_average_that_came_over_is_kept(source: elegan.Run, tmp_path: Path) -> None:
+    """It is of useful weights, so it has no warm-up: of 16 images a thousandth comes in."""
+    slow = {**SMALL, "lr": 1e-12, "discriminator_lr": 1e-12, "init_from": str(source.path)}
+    run = elegan.train("digits", out=str(tmp_path), steps=1, **slow)
+    name = "average.networks.generator.project.weight"
+    begun, given, raw = weights(run, 1)[name], weights(source, 4)[name], weights(source, 4)["gan.generator.project.weight"]
+    share = 1 - 0.5 ** (16 / 10_000)
+    torch.testing.assert_close(begun, torch.lerp(given, raw, share), rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_game_steers_by_does_not_come_over(tmp_path: Path) -> None:
+    ada = {**SMALL, "augment": "ada", "augment_images": 1e9}
+    many = elegan.train("digits", out=str(tmp_path), steps=1, augment_probability=0.7, **ada)
+    few = elegan.train("digits", out=str(tmp_path), steps=1, augment_probability=0.2, init_from=str(many.path), **ada)
+    assert float(weights(few, 1)["gan.augment.p"]) == pytest.approx(0.2)
 
 
 def test_another_model_has_no_weights_to_begin_with(source: elegan.Run, tmp_path: Path) -> None:
@@ -85,7 +130,9 @@ def test_too_little_memory_is_told_before_training_with_a_way_out(monkeypatch: p
     free = 2**21
     monkeypatch.setattr(memory, "memory_free", lambda device: free)
     monkeypatch.setattr(memory, "memory_needed", lambda gan, optimizers, settings, batches: 2**23 // settings.accumulate)
-    with pytest.raises(RunError, match=r"takes about 0\.0 GiB of memory.*--accumulate 4 \(the same batch in 4 parts\), a smaller --batch"):
+    with pytest.raises(
+        RunError, match=r"takes about 8 MiB of memory, and 2 MiB are free.*--accumulate 4 \(the same batch in 4 parts\), a smaller --batch"
+    ):
         elegan.train("digits", out=str(tmp_path), steps=1, **SMALL)
     free = 1
     with pytest.raises(RunError, match=r"Try a smaller --batch, --width or --size"):
