@@ -44,6 +44,7 @@ GAMES: dict[str, dict[str, Any]] = {
     "wgan_gp in micro-batches": {**CONVOLUTIONS, "model": "wgan_gp", "accumulate": 2, "lr": 1e-3, "discriminator_lr": 1e-3},
     "r1": {**CONVOLUTIONS, "model": "cgan", "penalty": "r1", "lr": 1e-3, "discriminator_lr": 1e-3},
     "r1 lazy, in micro-batches": {**CONVOLUTIONS, "model": "cgan", "penalty": "r1", "penalty_interval": 4, "accumulate": 2, "clip": 0.5},
+    "ada and lecam": {**CONVOLUTIONS, "model": "cgan", "augment": "ada", "augment_probability": 0.3, "augment_images": 500, "lecam": 0.3},
     "extragradient": {**SMALL, "model": "gan", "update": "extragradient", "augment": "translation+cutout"},
 }
 """Games in which each sample's loss stands alone; batch norm is taken out of the generators."""
