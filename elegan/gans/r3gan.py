@@ -62,6 +62,8 @@ PRESETS = {
     "small": Preset(
         {**NARROW, "batch": 32, "steps": 10_000},
         sides=(16, 40),
-        command="elegan train ./images --model r3gan",
+        command="elegan train cifar10/train.parquet --model r3gan --minutes 15",
+        cost="15 minutes on two CPU cores, 4,149 steps",
+        score="61.4% recognised, coverage 89.4% (one seed; docs/results.md)",
     ),
 }
