@@ -34,7 +34,7 @@ def test_bfloat16_is_chosen_where_it_is_a_tenth_faster(
     """With times that are made up: one busy moment for each precision, which the fastest rounds pass over."""
     measured: list[str] = []
 
-    def pretend(turns: Turns, batches: object, rounds: int) -> float:
+    def pretend(turns: Turns, batches: object, rounds: int, first: int = 0) -> float:
         precision = turns.settings.precision
         measured.append(precision)
         busy = 10 if measured.count(precision) == 3 else 1
@@ -80,7 +80,7 @@ def test_the_time_of_a_round_is_taken_over_whole_periods(
     """Else a lazy penalty, due in the first round, would count too much, and a rare generator move not at all."""
     gan, timed = make_gan(**options), list[int]()
 
-    def pretend(turns: Turns, batches: object, rounds: int) -> float:
+    def pretend(turns: Turns, batches: object, rounds: int, first: int = 0) -> float:
         timed.append(rounds)
         return 2.0 * rounds
 
