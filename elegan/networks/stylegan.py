@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from elegan.errors import OptionError
-from elegan.networks.conditions import NOTHING, Conditions, DiscriminatorCondition, GeneratorCondition, ToldDiscriminator
+from elegan.networks.conditions import NOTHING, Conditions, DiscriminatorCondition, ToldDiscriminator
 from elegan.networks.dcgan import num_doublings, smallest_map, stage_widths
 from elegan.networks.equalised import GAIN, EqualisedConv2d, EqualisedLinear, activated, at_least_float32
 from elegan.networks.growing import Growing, enlarge, reduce
@@ -102,23 +102,10 @@ class GrowingSynthesis(Growing):
 
 
 class StyleGANGenerator(StyleGenerator):
-    """See StyleGenerator. width: channels on the largest map; they double on each smaller one, up to `widest`. 16 at 1024x1024, and 64
-    at 256x256, with 512, are the published sizes. `latent` is the size of a style too; depth: layers of the mapping network."""
+    """See StyleGenerator. Widths of 16 at 1024x1024, and 64 at 256x256, with 512, are the published sizes."""
 
+    make_synthesis = GrowingSynthesis
     synthesis: GrowingSynthesis
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        *,
-        latent: int = 512,
-        width: int = 64,
-        widest: int = 512,
-        depth: int = 8,
-        conditions: Conditions = NOTHING,
-        told: GeneratorCondition = "concatenate",
-    ) -> None:
-        super().__init__(GrowingSynthesis(shape, width, widest, latent), latent, depth, conditions, told)
 
     @property
     def layers_in_use(self) -> int:

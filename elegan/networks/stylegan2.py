@@ -5,6 +5,7 @@ Sizes that are no 4 * 2^k: the generator crops, as in dcgan.py, and the discrimi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from math import sqrt
 
@@ -122,16 +123,30 @@ class StyleGenerator(nn.Module):
     """Noise (n, latent) and condition -> sample (n, c, h, w); in [-1, 1] but for training, as no tanh bounds it.
 
     `mapping` makes styles of noise, `synthesis` images of styles, one style for each of its `num_layers` layers. A second noise takes
-    over from layer `crossover` (n,) on: style mixing (Karras et al., 2019, section 3.1).
+    over from layer `crossover` (n,) on: style mixing (Karras et al., 2019, section 3.1). width: channels on the largest map; they
+    double on each smaller one, up to `widest`. `latent` is the size of a style too; depth: layers of the mapping network.
+
+    A subclass says what its `synthesis` is: made of shape, width, widest and the size of a style.
     """
 
+    make_synthesis: Callable[[tuple[int, int, int], int, int, int], nn.Module]
     synthesis: nn.Module
 
-    def __init__(self, synthesis: nn.Module, latent: int, depth: int, conditions: Conditions, told: GeneratorCondition) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        *,
+        latent: int = 512,
+        width: int = 64,
+        widest: int = 512,
+        depth: int = 8,
+        conditions: Conditions = NOTHING,
+        told: GeneratorCondition = "concatenate",
+    ) -> None:
         super().__init__()
         if conditions and told == "batch_norm":
             raise OptionError("a generator of styles has no batch norm to be told the condition by; use told='concatenate'.")
-        self.latent, self.synthesis = latent, synthesis
+        self.latent, self.synthesis = latent, type(self).make_synthesis(shape, width, widest, latent)
         self.mapping = Mapping(latent, latent, depth, conditions)
 
     @property
@@ -162,21 +177,9 @@ class StyleGenerator(nn.Module):
 
 
 class StyleGAN2Generator(StyleGenerator):
-    """See StyleGenerator. width: channels on the largest map; they double on each smaller one, up to `widest`. 32 at 1024x1024, and 64
-    at 256x256, with 512, are the published sizes. `latent` is the size of a style too; depth: layers of the mapping network."""
+    """See StyleGenerator. Widths of 32 at 1024x1024, and 64 at 256x256, with 512, are the published sizes."""
 
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        *,
-        latent: int = 512,
-        width: int = 64,
-        widest: int = 512,
-        depth: int = 8,
-        conditions: Conditions = NOTHING,
-        told: GeneratorCondition = "concatenate",
-    ) -> None:
-        super().__init__(Synthesis(shape, width, widest, latent), latent, depth, conditions, told)
+    make_synthesis = Synthesis
 
 
 class Half(nn.Module):
