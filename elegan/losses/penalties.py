@@ -20,20 +20,20 @@ from elegan.errors import OptionError, nearest
 from elegan.randomness import Randomness
 
 Score = Callable[[Tensor], Tensor]
+Stream = Literal["real", "fake"]
 
 
-class KnownScore:
-    """A score function to which the scores of some images are `known` already, with the graph that leads to them: these images, which
-    ask for a gradient, and their scores."""
+class KnownSlopes:
+    """A score function; and of some images the slopes are `known` already, with the graph that leads to them."""
 
     def __init__(self, score: Score, *known: tuple[Tensor, Tensor]) -> None:
         self.score, self.known = score, known
 
-    def knows(self, images: Tensor) -> bool:
-        return any(images is one and one.requires_grad for one, _ in self.known)
+    def slopes_at(self, images: Tensor) -> Tensor | None:
+        return next((slopes for one, slopes in self.known if images is one), None)
 
     def __call__(self, images: Tensor) -> Tensor:
-        return next(scores for one, scores in self.known if images is one) if self.knows(images) else self.score(images)
+        return self.score(images)
 
 
 Value = Callable[[Score, Tensor, Tensor, Randomness], Tensor]
@@ -42,12 +42,19 @@ Value = Callable[[Score, Tensor, Tensor, Randomness], Tensor]
 def squared_gradient_norms(score: Score, images: Tensor) -> Tensor:
     """(n,): the squared length of d score(x) / dx of each sample, over all its pixels and channels. At least in float32.
 
-    No gradient reaches the images themselves, but where `score` knows theirs.
+    No gradient reaches the images themselves, but where `score` knows their slopes.
     """
-    if not (isinstance(score, KnownScore) and score.knows(images)):
+    slopes = score.slopes_at(images) if isinstance(score, KnownSlopes) else None
+    if slopes is None:
         images = images.detach().to(torch.promote_types(images.dtype, torch.float32)).requires_grad_()
-    (gradient,) = torch.autograd.grad(score(images).sum(), images, create_graph=True)
-    return gradient.flatten(1).square().sum(1)
+        slopes = slopes_of(score(images), images)
+    return slopes.flatten(1).square().sum(1)
+
+
+def slopes_of(scores: Tensor, images: Tensor) -> Tensor:
+    """(n, c, h, w): the gradient of scores (n,) with respect to the images that they are of, to be differentiated."""
+    (slopes,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
+    return slopes
 
 
 def gradient_norms(score: Score, images: Tensor) -> Tensor:
@@ -132,7 +139,7 @@ class Penalty:
     """A penalty, its weight, and every how many updates it is applied (then `interval` times as strongly).
 
     double_backward: whether its gradient is a second derivative of the score; one that needs none may be taken of a
-    compiled network. at_samples: whether it is taken at the samples of the loss, whose scores then serve both. end, until: the
+    compiled network. at_samples: at which samples of the loss it is taken, whose scores then serve both. end, until: the
     weight falls as half a cosine to this share of itself, until this share of the training is done (Huang et al., 2024,
     appendix D: a large one smooths, while samples are far from the data).
     """
@@ -141,7 +148,7 @@ class Penalty:
     weight: float
     interval: int = 1
     double_backward: bool = True
-    at_samples: bool = False
+    at_samples: tuple[Stream, ...] = ()
     end: float = 1.0
     until: float = 1.0
 
@@ -177,7 +184,7 @@ EXACT: dict[str, Value] = {
     "r2": r2,
     "r1+r2": r1_and_r2,
 }
-AT_SAMPLES = ("r1", "r2", "r1+r2")
+AT_SAMPLES: dict[str, tuple[Stream, ...]] = {"r1": ("real",), "r2": ("fake",), "r1+r2": ("real", "fake")}
 FINITE: dict[str, Value] = {"finite_r1": finite_r1, "finite_r2": finite_r2, "finite_r1+r2": finite_r1_and_r2}
 PENALTIES = EXACT | FINITE
 
@@ -195,4 +202,4 @@ def penalty(name: str, weight: float, interval: int = 1, end: float = 1.0, until
         raise OptionError(f"--penalty-until: got {until}, expected a share above 0 and up to 1.")
     if name == "none" or weight == 0:
         return None
-    return Penalty(PENALTIES[name], weight, interval, name in EXACT, name in AT_SAMPLES, end, until)
+    return Penalty(PENALTIES[name], weight, interval, name in EXACT, AT_SAMPLES.get(name, ()), end, until)

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from elegan.errors import OptionError
 from elegan.networks.conditions import NOTHING, Conditions, DiscriminatorCondition, GeneratorCondition, ToldDiscriminator, speak_softly
 from elegan.networks.dcgan import num_doublings, smallest_map, stage_widths
+from elegan.networks.grouped import GroupedConv2d
+from elegan.networks.homogeneous import Biased
 from elegan.networks.layers import CentreCrop, Norm, Surround
 from elegan.networks.leaky import SLOPE, LeakyReLU
 from elegan.networks.resampling import double, halve
@@ -34,14 +36,18 @@ def num_groups(channels: int) -> int:
     return next(groups for groups in range(most, 0, -1) if channels % groups == 0)
 
 
-class Pointwise(nn.Linear):
+class Pointwise(Biased, nn.Linear):
     """A 1x1 convolution: (n, c, h, w) -> (n, c', h, w).
 
     As a matrix product, because PyTorch's gradient of a gradient of a convolution takes several times as long.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
+        input = input.permute(0, 2, 3, 1)
+        if self.bias is None or self.strength is None:
+            return F.linear(input, self.weight, self.bias).permute(0, 3, 1, 2)
+        maps = F.linear(input, self.weight)
+        return (maps + (self.strength * self.bias).to(maps.dtype)[:, None, None, :]).permute(0, 3, 1, 2)
 
 
 class Residual(nn.Module):
@@ -55,7 +61,7 @@ class Residual(nn.Module):
         super().__init__()
         inner = 2 * channels
         first = Pointwise(channels, inner)
-        second = nn.Conv2d(inner, inner, 3, padding=1, groups=num_groups(inner))
+        second = GroupedConv2d(inner, inner, 3, padding=1, groups=num_groups(inner))
         last = Pointwise(inner, channels, bias=False)
         self.branch = nn.Sequential(first, LeakyReLU(), second, LeakyReLU(), last)
         for layer in (first, second):
@@ -221,6 +227,11 @@ class R3GANDiscriminator(ToldDiscriminator):
         if self.told == "projection":
             assert isinstance(self.embedding.weight, Tensor)
             scale(self.embedding.weight, last**-0.5)
+
+    @property
+    def is_homogeneous(self) -> bool:
+        """Whether its logit is its gradient times its input (see homogeneous.py): not where it sees or guesses a condition beside it."""
+        return self.told in (None, "projection")
 
     def pooled(self, maps: Tensor) -> Tensor:
         return maps.flatten(1)

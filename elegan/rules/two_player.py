@@ -19,8 +19,9 @@ from elegan.learning import learning_weights, turn
 from elegan.losses.lecam import LeCam
 from elegan.losses.objectives import Objective
 from elegan.losses.orthogonality import orthogonality
-from elegan.losses.penalties import KnownScore, Penalty
+from elegan.losses.penalties import KnownSlopes, Penalty, Stream, slopes_of
 from elegan.networks.conditions import ToldDiscriminator
+from elegan.networks.homogeneous import logits_and_slopes
 from elegan.randomness import Randomness
 from elegan.rules.noise import NO_NOISE, InstanceNoise, NoiseName, draw, truncate
 
@@ -41,6 +42,16 @@ class Remedies:
     clip_weights: float = 0.0
     orthogonal: float = 0.0
     auxiliary: float = 1.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """Images (n, c, h, w) in front of the discriminator: its output, and where it is known the gradient of the logits with respect to
+    the images."""
+
+    images: Tensor
+    output: Tensor
+    slopes: Tensor | None = None
 
 
 class TwoPlayer(LatentGAN):
@@ -100,16 +111,27 @@ class TwoPlayer(LatentGAN):
 
     def discriminator_loss(self, batch: Batch, fake: Tensor, step: int) -> Tensor:
         penalty = self.penalty if self.penalty is not None and self.penalty.due(step) else None
-        at_samples, real = penalty is not None and penalty.at_samples, batch.real
-        if at_samples:
-            real, fake = real.detach().requires_grad_(), fake.detach().to(real.dtype).requires_grad_()
-        outputs = [self.judge(images, batch, stream, at_samples) for images, stream in ((real, "real"), (fake, "fake"))]
-        real_logits, fake_logits = map(logits, outputs)
+        looks = [self.look(batch.real, batch, "real", penalty), self.look(fake.to(batch.real.dtype), batch, "fake", penalty)]
+        real_logits, fake_logits = (logits(look.output) for look in looks)
         self.note_logits(real_logits, fake_logits)
         loss = self.objective.discriminator(real_logits, fake_logits) + self.steadied(real_logits, fake_logits)
-        for output in outputs:
-            loss = loss + self.cost_of_guess(output, batch.condition)
-        return loss if penalty is None else loss + self.penalise(penalty, batch, (real, real_logits), (fake, fake_logits))
+        for look in looks:
+            loss = loss + self.cost_of_guess(look.output, batch.condition)
+        return loss if penalty is None else loss + self.penalise(penalty, batch, *looks)
+
+    def look(self, images: Tensor, batch: Batch, stream: Stream, penalty: Penalty | None) -> Look:
+        """What the discriminator says of `images`; with the slopes where a penalty is taken at them."""
+        if penalty is None or stream not in penalty.at_samples:
+            return Look(images, self.judge(images, batch, stream))
+        images = images.detach().requires_grad_()
+        if not getattr(self.discriminator, "is_homogeneous", False):
+            output = self.judge(images, batch, stream, uncompiled=True)
+            return Look(images, output, slopes_of(logits(output), images))
+        seen = self.seen(images, batch, stream)
+        output, slopes = logits_and_slopes(self.discriminator, seen, batch.condition)
+        if seen is not images:
+            (slopes,) = torch.autograd.grad(seen, images, slopes, create_graph=True)
+        return Look(images, output, slopes)
 
     def generator_loss(self, batch: Batch, fake: Tensor, step: int) -> Tensor:
         output, real = self.judge(fake, batch, "generator"), None
@@ -140,15 +162,16 @@ class TwoPlayer(LatentGAN):
         loss: Tensor = self.lecam(real, fake)
         return loss
 
-    def penalise(self, penalty: Penalty, batch: Batch, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Tensor:
-        """real, fake: images with their logits, which a penalty at samples takes as they are. An exact penalty is in bfloat16
-        too, which turns its gradient by less than 2 degrees; finite differences are in float32, or rounding would be all of them."""
+    def penalise(self, penalty: Penalty, batch: Batch, real: Look, fake: Look) -> Tensor:
+        """A penalty at samples takes their slopes as they are. An exact penalty is in bfloat16 too, which turns its gradient by less
+        than 2 degrees; finite differences are in float32, or rounding would be all of them."""
 
         def score(images: Tensor) -> Tensor:
             return logits(self.judge(images, batch, "penalty", penalty.double_backward))
 
-        with nullcontext() if penalty.double_backward else torch.autocast(real[0].device.type, enabled=False):
-            value = penalty(KnownScore(score, real, fake), real[0], fake[0].to(real[0].dtype), batch.random, batch.progress)
+        known = KnownSlopes(score, *((look.images, look.slopes) for look in (real, fake) if look.slopes is not None))
+        with nullcontext() if penalty.double_backward else torch.autocast(real.images.device.type, enabled=False):
+            value = penalty(known, real.images, fake.images, batch.random, batch.progress)
         self.note("penalty", value)
         return value
 

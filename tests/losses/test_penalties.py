@@ -258,7 +258,7 @@ def test_no_penalty_is_none(name: str, weight: float) -> None:
 
 
 def test_names_find_their_penalty() -> None:
-    assert penalty("r1", 5.0, 16) == Penalty(r1, 5.0, 16, at_samples=True)
+    assert penalty("r1", 5.0, 16) == Penalty(r1, 5.0, 16, at_samples=("real",))
     assert penalty("gradient_penalty", 10.0) == Penalty(gradient_penalty, 10.0)
     assert penalty("finite_r1", 5.0) == Penalty(finite_r1, 5.0, double_backward=False)
     assert PENALTIES == EXACT | FINITE

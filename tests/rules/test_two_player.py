@@ -80,7 +80,7 @@ def test_a_penalty_at_samples_is_what_it_would_be_by_itself(name: str, batches_o
     for at_samples in (True, False):
         chosen = penalty(name, 3.0)
         assert chosen is not None
-        gan = game("non_saturating", penalty=replace(chosen, at_samples=at_samples))
+        gan = game("non_saturating", penalty=chosen if at_samples else replace(chosen, at_samples=()))
         gan.discriminator.layer = nn.Sequential(nn.Linear(64, 5), nn.Softplus(), nn.Linear(5, 1))
         loss = next(iter(gan.play(batches_of(SPEC)(0), 0))).loss()
         found.append((loss.detach(), torch.autograd.grad(loss, list(gan.discriminator.parameters()))))
