@@ -125,7 +125,7 @@ class TwoPlayer(LatentGAN):
             return Look(images, self.judge(images, batch, stream))
         images = images.detach().requires_grad_()
         if not getattr(self.discriminator, "is_homogeneous", False):
-            output = self.judge(images, batch, stream, uncompiled=True)
+            output = self.judge(images, batch, stream, True)
             return Look(images, output, slopes_of(logits(output), images))
         seen = self.seen(images, batch, stream)
         output, slopes = logits_and_slopes(self.discriminator, seen, batch.condition)
