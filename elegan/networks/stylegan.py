@@ -10,16 +10,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from elegan.errors import OptionError
-from elegan.networks.conditions import NOTHING, Conditions, DiscriminatorCondition, ToldDiscriminator
 from elegan.networks.dcgan import num_doublings, smallest_map, stage_widths
 from elegan.networks.equalised import GAIN, EqualisedConv2d, EqualisedLinear, activated, at_least_float32
 from elegan.networks.growing import Growing, enlarge, reduce
-from elegan.networks.layers import CentreCrop, Norm, Surround
+from elegan.networks.layers import CentreCrop, Surround
 from elegan.networks.leaky import LeakyReLU
 from elegan.networks.resampling import double, halve
-from elegan.networks.style import Noise
-from elegan.networks.stylegan2 import StyleGenerator, Summary
+from elegan.networks.style import Noise, StyleDiscriminator, StyleGenerator, Summary
 
 
 class AdaptiveNorm(nn.Module):
@@ -148,33 +145,8 @@ class GrowingBlocks(Growing):
         return features
 
 
-class StyleGANDiscriminator(ToldDiscriminator):
-    """Sample (n, c, h, w) and condition -> logit (n,); see ToldDiscriminator for what it may be told, and how.
+class StyleGANDiscriminator(StyleDiscriminator):
+    """See StyleDiscriminator. That of progressive growing (Karras et al., 2018, table 2) with blurred halving."""
 
-    That of progressive growing (Karras et al., 2018, table 2) with blurred halving. width, widest: as the generator's.
-    """
-
+    make_blocks = GrowingBlocks
     blocks: GrowingBlocks
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        *,
-        width: int = 64,
-        widest: int = 512,
-        conditions: Conditions = NOTHING,
-        told: DiscriminatorCondition = "projection",
-        norm: Norm = "none",
-    ) -> None:
-        if norm != "none":
-            raise OptionError("StyleGAN's discriminator has no norm; its norm is 'none'.")
-        sizes = stage_widths(width, widest, num_doublings(*shape[1:]) + 1)
-        super().__init__(shape, conditions, told, map_channels=sizes[0], num_features=sizes[0])
-        self.blocks = GrowingBlocks(self.in_channels, sizes, *smallest_map(*shape[1:]))
-        self.head = EqualisedLinear(sizes[0], 1)
-        if self.told == "projection":
-            assert isinstance(self.embedding.weight, Tensor)
-            nn.init.normal_(self.embedding.weight, std=sizes[0] ** -0.5)
-
-    def pooled(self, maps: Tensor) -> Tensor:
-        return maps.flatten(1)

@@ -5,7 +5,6 @@ Sizes that are no 4 * 2^k: the generator crops, as in dcgan.py, and the discrimi
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 from math import sqrt
 
@@ -13,14 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elegan.errors import OptionError
-from elegan.networks.conditions import NOTHING, Conditions, DiscriminatorCondition, GeneratorCondition, ToldDiscriminator
 from elegan.networks.dcgan import num_doublings, smallest_map, stage_widths
 from elegan.networks.equalised import GAIN, EqualisedConv2d, EqualisedLinear, activated, at_least_float32
-from elegan.networks.layers import CentreCrop, Norm, Surround
+from elegan.networks.layers import CentreCrop, Surround
 from elegan.networks.leaky import SLOPE
 from elegan.networks.resampling import double_smoothly, smooth, smooth_and_halve
-from elegan.networks.style import BatchDeviation, Mapping, Noise
+from elegan.networks.style import Noise, StyleDiscriminator, StyleGenerator, Summary
 
 
 class ModulatedConv2d(nn.Module):
@@ -119,63 +116,6 @@ class Synthesis(nn.Module):
         return cropped if self.training else cropped.clamp(-1, 1)
 
 
-class StyleGenerator(nn.Module):
-    """Noise (n, latent) and condition -> sample (n, c, h, w); in [-1, 1] but for training, as no tanh bounds it.
-
-    `mapping` makes styles of noise, `synthesis` images of styles, one style for each of its `num_layers` layers. A second noise takes
-    over from layer `crossover` (n,) on: style mixing (Karras et al., 2019, section 3.1). width: channels on the largest map; they
-    double on each smaller one, up to `widest`. `latent` is the size of a style too; depth: layers of the mapping network.
-
-    A subclass says what its `synthesis` is: made of shape, width, widest and the size of a style.
-    """
-
-    make_synthesis: Callable[[tuple[int, int, int], int, int, int], nn.Module]
-    synthesis: nn.Module
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        *,
-        latent: int = 512,
-        width: int = 64,
-        widest: int = 512,
-        depth: int = 8,
-        conditions: Conditions = NOTHING,
-        told: GeneratorCondition = "concatenate",
-    ) -> None:
-        super().__init__()
-        if conditions and told == "batch_norm":
-            raise OptionError("a generator of styles has no batch norm to be told the condition by; use told='concatenate'.")
-        self.latent, self.synthesis = latent, type(self).make_synthesis(shape, width, widest, latent)
-        self.mapping = Mapping(latent, latent, depth, conditions)
-
-    @property
-    def num_layers(self) -> int:
-        layers: int = self.synthesis.num_layers  # type: ignore[assignment]
-        return layers
-
-    @property
-    def layers_in_use(self) -> int:
-        """All, but of networks that grow."""
-        return self.num_layers
-
-    def forward(
-        self, noise: Tensor, condition: Tensor | None = None, other: Tensor | None = None, crossover: Tensor | None = None
-    ) -> Tensor:
-        images: Tensor = self.synthesis(self.styles(noise, condition, other, crossover))
-        return images
-
-    def styles(
-        self, noise: Tensor, condition: Tensor | None = None, other: Tensor | None = None, crossover: Tensor | None = None
-    ) -> Tensor:
-        """(n, layers, size)."""
-        styles: Tensor = self.mapping(noise, condition)[:, None].expand(-1, self.num_layers, -1)
-        if other is None or crossover is None:
-            return styles
-        later = torch.arange(self.num_layers, device=noise.device) >= crossover[:, None]
-        return torch.where(later[:, :, None], self.mapping(other, condition)[:, None], styles)
-
-
 class StyleGAN2Generator(StyleGenerator):
     """See StyleGenerator. Widths of 32 at 1024x1024, and 64 at 256x256, with 512, are the published sizes."""
 
@@ -213,49 +153,18 @@ class ResidualDown(nn.Module):
         return down
 
 
-class Summary(nn.Module):
-    """The smallest map (n, c, h, w) -> (n, c, 1, 1): deviation over the batch, a 3x3 convolution, a linear layer."""
+class ResidualBlocks(nn.Sequential):
+    """Image (n, c, h, w) -> features (n, c', 1, 1)."""
 
-    def __init__(self, channels: int, height: int, width: int) -> None:
-        super().__init__()
-        self.convolution = nn.Sequential(BatchDeviation(), activated(EqualisedConv2d(channels + 1, channels, 3, padding=1, gain=GAIN)))
-        self.linear = activated(EqualisedLinear(channels * height * width, channels, gain=GAIN))
-
-    def forward(self, x: Tensor) -> Tensor:
-        features: Tensor = self.linear(self.convolution(x).flatten(1))
-        return features[:, :, None, None]
-
-
-class StyleGAN2Discriminator(ToldDiscriminator):
-    """Sample (n, c, h, w) and condition -> logit (n,); see ToldDiscriminator for what it may be told, and how.
-
-    width, widest: as the generator's.
-    """
-
-    def __init__(
-        self,
-        shape: tuple[int, int, int],
-        *,
-        width: int = 64,
-        widest: int = 512,
-        conditions: Conditions = NOTHING,
-        told: DiscriminatorCondition = "projection",
-        norm: Norm = "none",
-    ) -> None:
-        if norm != "none":
-            raise OptionError("StyleGAN2's discriminator has no norm; its norm is 'none'.")
-        stages = num_doublings(*shape[1:]) + 1
-        sizes, smallest = stage_widths(width, widest, stages), smallest_map(*shape[1:])
-        last = sizes[0]
-        super().__init__(shape, conditions, told, map_channels=last, num_features=last)
-        layers: list[nn.Module] = [Surround(*(side << stages - 1 for side in smallest))]
-        layers.append(activated(EqualisedConv2d(self.in_channels, sizes[-1], 1, gain=GAIN)))
+    def __init__(self, in_channels: int, sizes: list[int], rows: int, columns: int) -> None:
+        doublings = len(sizes) - 1
+        layers: list[nn.Module] = [Surround(rows << doublings, columns << doublings)]
+        layers.append(activated(EqualisedConv2d(in_channels, sizes[-1], 1, gain=GAIN)))
         layers += [ResidualDown(size_in, size_out) for size_in, size_out in pairwise(reversed(sizes))]
-        self.blocks = nn.Sequential(*layers, Summary(last, *smallest))
-        self.head = EqualisedLinear(last, 1)
-        if self.told == "projection":
-            assert isinstance(self.embedding.weight, Tensor)
-            nn.init.normal_(self.embedding.weight, std=last**-0.5)
+        super().__init__(*layers, Summary(sizes[0], rows, columns))
 
-    def pooled(self, maps: Tensor) -> Tensor:
-        return maps.flatten(1)
+
+class StyleGAN2Discriminator(StyleDiscriminator):
+    """See StyleDiscriminator."""
+
+    make_blocks = ResidualBlocks

@@ -12,7 +12,7 @@ from torch import Tensor
 from elegan.errors import OptionError
 from elegan.game import Batch
 from elegan.losses.path_length import PathLength, path_lengths
-from elegan.networks.stylegan2 import StyleGenerator
+from elegan.networks.style import StyleGenerator
 from elegan.randomness import Randomness, SeedRandomness
 from elegan.rules.noise import draw
 from elegan.rules.two_player import TwoPlayer

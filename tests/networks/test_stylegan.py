@@ -398,7 +398,7 @@ def test_the_recipe_has_the_published_settings() -> None:
 
 
 def test_norms_are_refused() -> None:
-    with pytest.raises(OptionError, match="its norm is 'none'"):
+    with pytest.raises(OptionError, match="norm is 'none'"):
         StyleGANDiscriminator((1, 16, 16), norm="spectral")
     with pytest.raises(OptionError, match="told='concatenate'"):
         StyleGANGenerator((1, 16, 16), conditions=Conditions(classes=2), told="batch_norm")

@@ -14,6 +14,7 @@ from elegan.errors import OptionError
 from elegan.game import Recipe, Spec
 from elegan.gans import stylegan2
 from elegan.networks.conditions import NOTHING, Conditions
+from elegan.networks.style import Summary
 from elegan.networks.stylegan2 import (
     ModulatedConv2d,
     Paint,
@@ -21,7 +22,6 @@ from elegan.networks.stylegan2 import (
     StyledLayer,
     StyleGAN2Discriminator,
     StyleGAN2Generator,
-    Summary,
 )
 from elegan.optimizers import Adam
 from elegan.tasks.recipes import RecipeModule
@@ -306,7 +306,7 @@ def test_layouts_and_precisions_agree(conditions: Conditions) -> None:
 
 def test_norms_are_refused() -> None:
     for norm in ("batch", "spectral"):
-        with pytest.raises(OptionError, match="its norm is 'none'"):
+        with pytest.raises(OptionError, match="norm is 'none'"):
             StyleGAN2Discriminator((1, 16, 16), norm=norm)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="told='concatenate'"):
         StyleGAN2Generator((1, 16, 16), conditions=Conditions(classes=2), told="batch_norm")
