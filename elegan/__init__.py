@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from elegan.tasks.film import film as film
     from elegan.tasks.inspection import inspect_data as inspect_data
     from elegan.tasks.interpolate import interpolate as interpolate
-    from elegan.tasks.loading import Model as Model
     from elegan.tasks.loading import load as load
     from elegan.tasks.mix import mix as mix
+    from elegan.tasks.model import Model as Model
     from elegan.tasks.plan import Plan as Plan
     from elegan.tasks.plan import plan as plan
     from elegan.tasks.project import project as project
@@ -70,8 +70,9 @@ PUBLIC = {
     "elegan.tasks.film": ("film",),
     "elegan.tasks.inspection": ("inspect_data",),
     "elegan.tasks.interpolate": ("interpolate",),
-    "elegan.tasks.loading": ("Model", "load"),
+    "elegan.tasks.loading": ("load",),
     "elegan.tasks.mix": ("mix",),
+    "elegan.tasks.model": ("Model",),
     "elegan.tasks.plan": ("Plan", "plan"),
     "elegan.tasks.project": ("project",),
     "elegan.tasks.recipes": ("recipes",),

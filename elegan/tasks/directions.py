@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from elegan.errors import OptionError, RunError
 from elegan.tasks.exploring import check_target, open_model, parse_layers, sheet, write
-from elegan.tasks.loading import parse_seeds
 from elegan.tasks.options import convert
 from elegan.tasks.sample import parse_attributes
+from elegan.tasks.seeds import parse_seeds
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from elegan.engine.loop import Listener
     from elegan.engine.run import Run
     from elegan.explore.directions import Directions
-    from elegan.tasks.loading import Model
+    from elegan.tasks.model import Model
 
 SAMPLES = {"styles": 10_000, "noise": 1000}
 """Latents whose spread, or principal components, are taken; those of noise are rendered."""

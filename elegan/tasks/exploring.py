@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elegan.errors import OptionError, RunError
-from elegan.tasks.loading import Model, load, parse_ranges, spec_of
+from elegan.tasks.loading import load, spec_of
+from elegan.tasks.model import Model
+from elegan.tasks.seeds import parse_ranges
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from elegan.errors import OptionError, RunError
 from elegan.tasks.exploring import check_target
 from elegan.tasks.films import FORMS, check_film, write_film
-from elegan.tasks.loading import parse_seeds, spec_of
+from elegan.tasks.loading import spec_of
+from elegan.tasks.seeds import parse_seeds
 
 if TYPE_CHECKING:
     from PIL.Image import Image

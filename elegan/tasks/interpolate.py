@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 from elegan.errors import OptionError, nearest
 from elegan.tasks.exploring import check_target, exchanged, open_model, parse_layers, parse_table, sheet, write
 from elegan.tasks.films import FORMS, check_film, write_film
-from elegan.tasks.loading import parse_seeds
 from elegan.tasks.sample import parse_attributes, seeds_name
+from elegan.tasks.seeds import parse_seeds
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from elegan.explore.paths import PathName
     from elegan.game import GAN
     from elegan.pictures import Pixels
-    from elegan.tasks.loading import Model
+    from elegan.tasks.model import Model
 
 KEYFRAMES = 4
 """In each walk, where no seeds are named."""

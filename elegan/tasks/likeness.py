@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from elegan.explore.projection import Features
     from elegan.game import GAN
     from elegan.pictures import Pixels
-    from elegan.tasks.loading import Model
+    from elegan.tasks.model import Model
 
 
 def as_seen(model: Model, pixels: Pixels) -> torch.Tensor:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from elegan.metrics.classifier import Labels
     from elegan.pictures import Pixels
     from elegan.tasks.judges import FeaturesName
-    from elegan.tasks.loading import Model
+    from elegan.tasks.model import Model
 
     Rows = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -185,7 +185,7 @@ def sampled(made: Made, listener: Listener) -> Pixels:
     """uint8 (n, h, w, c): a sample for each seed and what it is asked to be."""
     import numpy as np
 
-    from elegan.tasks.loading import CHUNK
+    from elegan.tasks.model import CHUNK
 
     model, seeds, conditions = made.model, made.seeds, made.conditions
     pixels = np.empty((len(seeds), model.spec.height, model.spec.width, model.spec.channels), np.uint8)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from elegan.errors import OptionError
 from elegan.tasks.exploring import check_target, exchanged, open_model, parse_layers, sheet, write
-from elegan.tasks.loading import parse_seeds
 from elegan.tasks.sample import parse_attributes, seeds_name
+from elegan.tasks.seeds import parse_seeds
 
 if TYPE_CHECKING:
     from elegan.engine.loop import Listener

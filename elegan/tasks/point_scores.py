@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from elegan.engine.run import Run
     from elegan.metrics.modes import Quality
     from elegan.metrics.report import Evaluation, Score
-    from elegan.tasks.loading import Model
+    from elegan.tasks.model import Model
 
 COUNT = 2500
 """Points that published comparisons measure (Lin et al., 2018, section 4.2)."""

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elegan.errors import OptionError, RunError
-from elegan.tasks.loading import load, parse_seeds
+from elegan.tasks.loading import load
+from elegan.tasks.seeds import parse_seeds
 
 if TYPE_CHECKING:
     from elegan.engine.loop import Listener

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from elegan.explore.projection import Projection
     from elegan.game import GAN
     from elegan.pictures import Pixels
-    from elegan.tasks.loading import Model
+    from elegan.tasks.model import Model
 
 SpaceName = Literal["auto", "w", "w+", "noise"]
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")

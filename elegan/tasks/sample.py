@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elegan.errors import OptionError, RunError
-from elegan.tasks.loading import Model, load, parse_seeds, spec_of
+from elegan.tasks.loading import load, spec_of
+from elegan.tasks.model import Model
 from elegan.tasks.options import WORDS, convert
+from elegan.tasks.seeds import parse_seeds
 
 if TYPE_CHECKING:
     import numpy as np

@@ -58,7 +58,7 @@ class Watch:
     def look(self, training: Training) -> None:
         from elegan.engine import checkpoint
         from elegan.metrics.kernel import mmd_squared
-        from elegan.tasks.loading import Model
+        from elegan.tasks.model import Model
 
         folder, step = training.run.path / BEST, training.step
         pixels = Model(training.sampler, step).sample(range(SAMPLES))

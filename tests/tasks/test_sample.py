@@ -23,9 +23,10 @@ from elegan.errors import OptionError, RunError
 from elegan.game import Recipe, Spec
 from elegan.networks.layers import spectral_norm
 from elegan.tasks import loading
-from elegan.tasks.loading import Model, parse_seeds
+from elegan.tasks.model import Model
 from elegan.tasks.recipes import find_recipe
 from elegan.tasks.sample import folder_names, grid_name
+from elegan.tasks.seeds import parse_seeds
 
 SMALL = {"width": 8, "batch": 16, "steps": 2, "save_every": 1, "precision": "fp32", "size": "8"}
 

@@ -26,8 +26,8 @@ from elegan.metrics.perceptual import LPIPS, linear_shapes, stack_shapes, trimme
 from elegan.pictures import Pixels
 from elegan.randomness import Randomness, SeedRandomness
 from elegan.tasks import copying, diversity, perceptual, scores
-from elegan.tasks.loading import Model
 from elegan.tasks.material import Made, Material
+from elegan.tasks.model import Model
 from elegan.tasks.perceptual import Perceptual, path_length, perceptual_network
 from elegan.tasks.scores import Seen, look
 

@@ -13,7 +13,7 @@ import elegan
 from elegan.errors import OptionError
 from elegan.game import GAN, Spec
 from elegan.randomness import SeedRandomness
-from elegan.tasks.loading import Model
+from elegan.tasks.model import Model
 from elegan.tasks.recipes import find_recipe
 
 STYLED = {"latent": 16, "depth": 2, "width": 4, "discriminator_width": 4, "widest": 8}
