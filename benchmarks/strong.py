@@ -1,7 +1,7 @@
 """CIFAR-10, 32x32: strong models beside DCGAN and SNGAN, 15 minutes on two cores each, two seeds, judged alike.
 
-Usage: ELEGAN_DATA=FOLDER python benchmarks/strong.py steps        how many steps fit into the time; on a quiet machine, once
-       ELEGAN_DATA=FOLDER python benchmarks/strong.py [ARM ...]    the study; it can be stopped and taken up again
+Usage: ELEGAN_DATA=FOLDER python benchmarks/strong.py steps [ARM ...]  how many steps fit into the time; on a quiet machine, once
+       ELEGAN_DATA=FOLDER python benchmarks/strong.py [ARM ...]        the study; it can be stopped and taken up again
 
 Each model has the settings that it has for such images without any flag. GANs and the judging classifier see the training
 images, the 10,000 test images judge 10,000 samples of the last weights; nothing is selected. The judge is a classifier of
@@ -71,7 +71,7 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["steps"]:
-        fix_steps("strong", MINUTES, {model: asked(model) for model in MODELS})
+    if sys.argv[1:2] == ["steps"]:
+        fix_steps("strong", MINUTES, {model: asked(model) for model in sys.argv[2:] or MODELS})
     else:
         study("strong", sys.argv[1:] or MODELS, range(2), measure)

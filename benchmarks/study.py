@@ -38,9 +38,11 @@ def study(name: str, arms: Iterable[str], seeds: Iterable[int], measure: Callabl
 
 def fix_steps(name: str, minutes: float, arms: Mapping[str, Mapping[str, Any]]) -> None:
     """Write into `results/NAME/steps.json` how many steps of each arm fit into the time, as `elegan train --minutes` would fix them here
-    and now; arms: what `elegan.plan` is given. On a quiet machine, once: then every seed does the same work, however busy it is."""
-    found = {arm: elegan.plan(**asked, minutes=minutes).steps for arm, asked in arms.items()}
+    and now; arms: what `elegan.plan` is given, of all arms or of those that became faster. On a quiet machine, once: then every
+    seed does the same work, however busy it is."""
     path = RESULTS / name / "steps.json"
+    found = json.loads(path.read_text())["steps"] if path.exists() else {}
+    found |= {arm: elegan.plan(**asked, minutes=minutes).steps for arm, asked in arms.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"minutes": minutes, "steps": found, **machine()}, indent=2) + "\n")
     print(path.read_text())
