@@ -7,18 +7,17 @@ Data, judge and distances are those of faces.py: models see the first 7,000 face
 learned without labels, fixed beforehand, gives the features. Of StyleGAN2 the first 20 held-out faces are projected into w+: PSNR
 and distance of what was found, of the mean latent and of the nearest training image, as medians. The command's own distance is
 made of the discriminator's maps, by which the search goes; so the judge's features are compared too, which it does not see.
-The pictures stay on this machine: the licence of the data forbids to publish them.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from faces import SAMPLES, divide, scaled, the_judge
@@ -32,6 +31,8 @@ from elegan.pictures import Pixels
 
 MODELS = ("dcgan", "biggan", "stylegan2", "r3gan")
 MINUTES, PROJECTED = 20, 20
+TEMPORARY = Path(tempfile.gettempdir())
+"""Where pictures are left to be looked at: the licence of the data forbids to publish them."""
 
 
 def asked(arm: str, where: Path) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
         reference = judge.features(held_out).values.double()
         run, seconds = train_by_command(*words_of({**asked(arm, where), "seed": seed, "steps": steps, "out": folder / "runs"}))
         samples = elegan.load(run).sample(range(SAMPLES))
-        keep = Path(tempfile.gettempdir()) / f"faces-{arm}-{seed}.png"
+        keep = TEMPORARY / f"faces-{arm}-{seed}.png"
         elegan.sample(str(run), seeds="0-63", out=keep)
         print(f"seeds 0 to 63, to look at: {keep}")
         distance, error = scaled(kernel_distance(judge.features(samples).values.double(), reference))
@@ -69,7 +70,9 @@ def projection(run: Path, train: Pixels, faces: Pixels, judge: Extractor, folder
     given.mkdir()
     for i, face in enumerate(faces):
         Image.fromarray(face).save(given / f"{i:02d}.png")
-    found = elegan.project(str(run), str(given), out=folder / "projected")
+    elegan.directions(str(run), out=TEMPORARY / "faces-directions.png")
+    elegan.mix(str(run), out=TEMPORARY / "faces-mixed.png")
+    found = elegan.project(str(run), str(given), edit="0:2", out=folder / "projected")
     names = {"projection": "projected", "mean latent": "mean", "nearest training image": "nearest"}
     result: dict[str, Any] = {f"{names[what]}_psnr": median(values) for what, values in found.psnr.items()}
     result |= {f"{names[what]}_distance": median(values) for what, values in found.distances.items()}
@@ -80,10 +83,9 @@ def projection(run: Path, train: Pixels, faces: Pixels, judge: Extractor, folder
     for name, pixels in pictures.items():
         result[f"{name}_judged"] = median((judge.features(pixels).values - wanted).norm(dim=1).tolist())
     result["nearest_judged"] = median(torch.cdist(wanted, seen).min(1).values.tolist())
-    shown = np.asarray(Image.open(folder / "projected" / "projections.png").convert("RGB"))
-    keep = Path(tempfile.gettempdir()) / "faces-projected.png"
-    Image.fromarray(shown).save(keep)
-    print(f"originals, projections, mean latents and nearest training images, to look at: {keep}")
+    for picture in map(Path, found.pictures.values()):
+        shutil.copy(picture, TEMPORARY / f"faces-{picture.name}")
+    print(f"projections, edits, mixed samples and directions, to look at: {TEMPORARY}/faces-*.png")
     return result
 
 
