@@ -13,10 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elegan.augment import augmentation
 from elegan.errors import OptionError
 from elegan.game import Attribute, Batch, Spec
 from elegan.losses.objectives import objective
 from elegan.losses.penalties import penalty
+from elegan.networks.conditions import Conditions
+from elegan.networks.r3gan import R3GANDiscriminator
 from elegan.randomness import Randomness, SeedRandomness
 from elegan.rules.noise import InstanceNoise, draw
 from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
@@ -85,6 +88,27 @@ def test_a_penalty_at_samples_is_what_it_would_be_by_itself(name: str, batches_o
         loss = next(iter(gan.play(batches_of(SPEC)(0), 0))).loss()
         found.append((loss.detach(), torch.autograd.grad(loss, list(gan.discriminator.parameters()))))
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["r1", "r2", "r1+r2"])
+@pytest.mark.parametrize("told", ["projection", "auxiliary"])
+def test_a_homogeneous_discriminator_has_the_gradients_of_any_other(
+    name: str, told: str, batches_of: Callable[..., Batches], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noise and an augmentation that are no linear functions of the image are before it."""
+    spec, found = Spec(1, 8, 8, ("a", "b")), []
+    for homogeneous in (True, False):
+        remedies = Remedies(augment=augmentation("colour+translation"), instance_noise=InstanceNoise(0.3))
+        gan = game("relativistic_paired", spec=spec, penalty=penalty(name, 3.0), remedies=remedies)
+        gan.discriminator = R3GANDiscriminator((1, 8, 8), width=16, conditions=Conditions(classes=2), told=told)  # type: ignore[arg-type]
+        for weight in gan.discriminator.parameters():
+            nn.init.normal_(weight, std=0.2, generator=torch.Generator().manual_seed(weight.numel()))
+        assert gan.discriminator.is_homogeneous == (told == "projection")
+        if not homogeneous:
+            monkeypatch.setattr(R3GANDiscriminator, "is_homogeneous", False)
+        loss = next(iter(gan.play(batches_of(spec)(0), 0))).loss()
+        found.append((loss.detach(), torch.autograd.grad(loss, list(gan.discriminator.parameters()))))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
 def test_each_look_has_random_numbers_of_its_own(batches_of: Callable[..., Batches]) -> None:
