@@ -1,7 +1,7 @@
 """320 facades, 64x64: StyleGAN2 with no augmentation, with DiffAugment and with ADA; 15 minutes on two cores each, two seeds.
 
-Usage: ELEGAN_DATA=FOLDER python benchmarks/little_data.py steps        how many steps fit into the time; on a quiet machine, once
-       ELEGAN_DATA=FOLDER python benchmarks/little_data.py [ARM ...]    the study; it can be stopped and taken up again
+Usage: ELEGAN_DATA=FOLDER python benchmarks/little_data.py steps [ARM ...]  how many steps fit into the time; on a quiet machine, once
+       ELEGAN_DATA=FOLDER python benchmarks/little_data.py [ARM ...]        the study; it can be stopped and taken up again
 
 GANs see the 320 photographs of the training split, the other 80 are held out. The judge is a network that learned without labels
 from all 400, once: it decides nothing in training. Its kernel distance of 5,000 samples to the 400, with its standard
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,10 @@ def asked(arm: str, where: Path) -> dict[str, Any]:
     return {"data": str(where), "model": "stylegan2", "size": SIDE, "mirror": True, **ARMS[arm]}
 
 
-def fix_all_steps() -> None:
+def fix_steps_of(arms: Iterable[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         where = divide(Path(name))[0]
-        fix_steps("little-data", MINUTES, {arm: asked(arm, where) for arm in ARMS})
+        fix_steps("little-data", MINUTES, {arm: asked(arm, where) for arm in arms})
 
 
 def prepared(path: Path) -> Pixels:
@@ -101,7 +102,7 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["steps"]:
-        fix_all_steps()
+    if sys.argv[1:2] == ["steps"]:
+        fix_steps_of(sys.argv[2:] or ARMS)
     else:
         study("little-data", sys.argv[1:] or ARMS, range(2), measure)

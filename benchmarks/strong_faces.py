@@ -1,7 +1,7 @@
 """Faces, 64x64: strong models beside DCGAN, 20 minutes on two cores each, two seeds; and held-out faces projected into StyleGAN2.
 
-Usage: ELEGAN_DATA=FOLDER python benchmarks/strong_faces.py steps        how many steps fit into the time; on a quiet machine, once
-       ELEGAN_DATA=FOLDER python benchmarks/strong_faces.py [ARM ...]    the study; it can be stopped and taken up again
+Usage: ELEGAN_DATA=FOLDER python benchmarks/strong_faces.py steps [ARM ...]  how many steps fit into the time; on a quiet machine, once
+       ELEGAN_DATA=FOLDER python benchmarks/strong_faces.py [ARM ...]        the study; it can be stopped and taken up again
 
 Data, judge and distances are those of faces.py: models see the first 7,000 faces, the last 1,000 are held out, and a network that
 learned without labels, fixed beforehand, gives the features. Of StyleGAN2 the first 20 held-out faces are projected into w+: PSNR
@@ -14,6 +14,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,10 +40,10 @@ def asked(arm: str, where: Path) -> dict[str, Any]:
     return {"data": str(where), "model": arm, "mirror": True}
 
 
-def fix_all_steps() -> None:
+def fix_steps_of(arms: Iterable[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         where = divide(Path(name))[0]
-        fix_steps("strong-faces", MINUTES, {model: asked(model, where) for model in MODELS})
+        fix_steps("strong-faces", MINUTES, {arm: asked(arm, where) for arm in arms})
 
 
 def measure(arm: str, seed: int) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def projection(run: Path, train: Pixels, faces: Pixels, judge: Extractor, folder
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["steps"]:
-        fix_all_steps()
+    if sys.argv[1:2] == ["steps"]:
+        fix_steps_of(sys.argv[2:] or MODELS)
     else:
         study("strong-faces", sys.argv[1:] or MODELS, range(2), measure)
