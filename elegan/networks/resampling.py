@@ -42,7 +42,8 @@ def smooth(maps: Tensor, padding: int, *, gain: float = 1.0) -> Tensor:
 
 def smooth_and_halve(maps: Tensor) -> Tensor:
     """The binomial filter, and every second pixel: (n, c, h, w) -> (n, c, h // 2, w // 2)."""
-    return F.conv2d(maps, binomial(maps), stride=2, padding=1, groups=maps.shape[1])
+    # Not with stride 2: on a CPU its gradient in bfloat16 takes 4 to 10 times as long as this.
+    return smooth(maps, 1)[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
 
 
 def double_smoothly(maps: Tensor) -> Tensor:
