@@ -1,9 +1,9 @@
-"""320 facades, 64x64: StyleGAN2 with no augmentation, with DiffAugment and with ADA; 15 minutes on two cores each, two seeds.
+"""320 facades, 64x64: StyleGAN2 with no augmentation, with DiffAugment and with ADA; at most 15 minutes on two cores each, two seeds.
 
 Usage: ELEGAN_DATA=FOLDER python benchmarks/little_data.py steps [ARM ...]  how many steps fit into the time; on a quiet machine, once
        ELEGAN_DATA=FOLDER python benchmarks/little_data.py [ARM ...]        the study; it can be stopped and taken up again
 
-GANs see the 320 photographs of the training split, the other 80 are held out. The judge is a network that learned without labels
+All arms take as many steps, those that the slowest can take in this time. GANs see the 320 photographs of the training split, the other 80 are held out. The judge is a network that learned without labels
 from all 400, once: it decides nothing in training. Its kernel distance of 5,000 samples to the 400, with its standard
 error, says how good samples are; how much the discriminator has learned by heart is the gap between its logits of
 photographs it was trained on and of those held out, in standard deviations of the latter. Distances are times 1,000. The
@@ -78,7 +78,7 @@ def logits(model: elegan.Model, images: Pixels) -> torch.Tensor:
 
 
 def measure(arm: str, seed: int) -> dict[str, Any]:
-    steps = fixed_steps("little-data", arm)
+    steps = min(fixed_steps("little-data", arm) for arm in ARMS)
     with tempfile.TemporaryDirectory() as name:
         where, held = divide(Path(name))
         train, held_out = prepared(where), prepared(held)
