@@ -3,11 +3,11 @@
 Usage: ELEGAN_DATA=FOLDER python benchmarks/little_data.py steps [ARM ...]  how many steps fit into the time; on a quiet machine, once
        ELEGAN_DATA=FOLDER python benchmarks/little_data.py [ARM ...]        the study; it can be stopped and taken up again
 
-All arms take as many steps, those that the slowest can take in this time. GANs see the 320 photographs of the training split, the other 80 are held out. The judge is a network that learned without labels
-from all 400, once: it decides nothing in training. Its kernel distance of 5,000 samples to the 400, with its standard
-error, says how good samples are; how much the discriminator has learned by heart is the gap between its logits of
-photographs it was trained on and of those held out, in standard deviations of the latter. Distances are times 1,000. The
-pictures stay on this machine: the licence of the data is unclear.
+All arms take as many steps, those that the slowest can take in this time. GANs see the 320 photographs of the training split, the
+other 80 are held out. The judge is a network that learned without labels from all 400, once: it decides nothing in training. Its
+kernel distance of 5,000 samples to the 400, with its standard error, says how good samples are; how much the discriminator has
+learned by heart is the gap between its logits of photographs it was trained on and of those held out, in standard deviations of
+the latter. Distances are times 1,000. The pictures stay on this machine: the licence of the data is unclear.
 """
 
 from __future__ import annotations
