@@ -185,13 +185,14 @@ def sampled(made: Made, listener: Listener) -> Pixels:
     """uint8 (n, h, w, c): a sample for each seed and what it is asked to be."""
     import numpy as np
 
-    from elegan.tasks.model import CHUNK
+    from elegan.tasks.model import in_chunks
 
     model, seeds, conditions = made.model, made.seeds, made.conditions
     pixels = np.empty((len(seeds), model.spec.height, model.spec.width, model.spec.channels), np.uint8)
-    for start in range(0, len(seeds), CHUNK):
-        end = min(start + CHUNK, len(seeds))
-        pixels[start:end] = model.chunk(seeds[start:end], None if conditions is None else conditions[start:end])
+    end = 0
+    for part, told in in_chunks(seeds, conditions):
+        start, end = end, end + len(part)
+        pixels[start:end] = model.chunk(part, told)
         if start % SHOWN_EVERY == 0 or end == len(seeds):
             listener.measuring(end, len(seeds))
     return pixels

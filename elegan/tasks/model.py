@@ -58,9 +58,7 @@ class Model:
         conditions = self.conditions_of(numbers, class_, attributes)
         if truncation != 1 or cutoff is not None:
             return self.render(self.latents(numbers, class_, attributes, truncation=truncation, cutoff=cutoff), conditions)
-        starts = range(0, len(numbers), CHUNK)
-        parts = [None if conditions is None else conditions[i : i + CHUNK] for i in starts]
-        return np.concatenate([self.chunk(numbers[i : i + CHUNK], part) for i, part in zip(starts, parts, strict=True)])
+        return np.concatenate([self.chunk(part, told) for part, told in in_chunks(numbers, conditions)])
 
     def latents(
         self,
@@ -181,12 +179,13 @@ class Model:
             raise OptionError(f"--class: there is no class {class_!r}, expected a name, or a position from 0 to {len(names) - 1}.")
         return int(asked)
 
-    def chunk(self, seeds: tuple[int, ...], conditions: torch.Tensor | None) -> Samples:
+    def chunk(self, seeds: tuple[int, ...], told: torch.Tensor | None) -> Samples:
+        """The samples of one of `in_chunks`."""
         from elegan.randomness import SeedRandomness
 
         with self.sampling(seeds) as device:
-            told = None if conditions is None else padded(conditions).to(device)
-            samples = self.gan.sample(SeedRandomness((*seeds, *[0] * (CHUNK - len(seeds))), device), told)
+            random = SeedRandomness((*seeds, *[0] * (CHUNK - len(seeds))), device)
+            samples = self.gan.sample(random, None if told is None else told.to(device))
         return self.shown(samples[: len(seeds)])
 
     @contextmanager
