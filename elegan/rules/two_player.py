@@ -154,7 +154,7 @@ class TwoPlayer(LatentGAN):
     def steadied(self, real: Tensor, fake: Tensor) -> Tensor | float:
         """What LeCam adds to the discriminator's loss; it and adaptive augmentation steer by these logits."""
         if isinstance(self.augment, Adaptive):
-            self.augment.observe(real)
+            self.augment.observe(real if self.objective.probability else real - halfway(real, fake))
             self.note("augment_probability", self.augment.p)
         if self.lecam is None:
             return 0.0
@@ -240,6 +240,12 @@ class TwoPlayer(LatentGAN):
 
     def truncated(self, latents: Tensor, condition: Tensor | None, truncation: float) -> Tensor:
         return truncate(self.noise, latents, truncation)
+
+
+def halfway(real: Tensor, fake: Tensor) -> Tensor:
+    """Between the mean logits: what ADA takes for the border between real and generated where 0 is not. Any number can be added to a
+    relativistic discriminator's logits or a critic's, and the game is the same."""
+    return (real.detach().mean() + fake.detach().mean()) / 2
 
 
 def logits(output: Tensor) -> Tensor:

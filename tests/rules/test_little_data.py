@@ -57,6 +57,24 @@ def test_the_probability_follows_the_signs_of_real_logits(sign: float, expected:
     assert float(played.gan.augment.p) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("objective", ["relativistic_paired", "wasserstein"])
+@pytest.mark.parametrize("offset", [-1000.0, 1000.0])
+def test_what_can_be_added_to_all_logits_does_not_move_the_probability(objective: str, offset: float) -> None:
+    """Real images are told from generated ones with certainty; the border is far from 0."""
+    gan = turns(objective=objective, augment="ada_blit", augment_probability=0.5, augment_images=1000.0).gan
+    assert isinstance(gan, TwoPlayer)
+    assert isinstance(gan.augment, Adaptive)
+    gan.batch = COUNT
+    for _ in range(4):
+        gan.steadied(torch.randn(COUNT) + offset + 10, torch.randn(COUNT) + offset)
+        gan.settle("discriminator")
+    assert float(gan.augment.p) == pytest.approx(0.5 + 4 * COUNT / 1000)
+    for _ in range(4):
+        gan.steadied(torch.full((COUNT,), offset - 10), torch.full((COUNT,), offset))
+        gan.settle("discriminator")
+    assert float(gan.augment.p) == pytest.approx(0.5)
+
+
 def test_what_steers_is_saved_and_shared_by_the_discriminators_processes() -> None:
     gan = turns(augment="ada", lecam=0.3).gan
     assert {"augment.p", "augment.signs", "lecam.real", "lecam.fake"} <= gan.state_dict().keys()
