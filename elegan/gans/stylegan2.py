@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from elegan.game import Preset, Recipe, Spec
-from elegan.rules.automatic import against_learning_by_heart, batch_for, equalised_rates, lasting, side, width_for
+from elegan.rules.automatic import SMALL, against_learning_by_heart, batch_for, equalised_rates, lasting, side, width_for
 from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
 from elegan.rules.styled import Style, Styled
 
@@ -43,8 +43,5 @@ def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
         **against_learning_by_heart(images, device),
     }
 
-
-SMALL = 40
-"""Sides up to here."""
 
 PRESETS: dict[str, Preset] = {}

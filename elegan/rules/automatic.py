@@ -9,6 +9,9 @@ from elegan.game import Spec
 FEW = 100_000
 """Below this many images a discriminator can learn them by heart, so that it sees them augmented."""
 
+SMALL = 40
+"""Sides up to here are those of small images."""
+
 
 def side(spec: Spec) -> float:
     """Of a square with as many pixels."""
