@@ -39,13 +39,14 @@ def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
     """What suits images of this size, so many of them, and this device. The paper has no rule for gamma, so that it grows with the
     number of pixels, as R1's of StyleGAN2; its batches are cut to what fits into memory.
 
-    On a CPU gamma stays: where it fell to a tenth, the discriminator became sure and faces of 64x64 worse again after 17,000
-    images. Networks half as wide see more images there, which pays: docs/results.md.
+    On a CPU gamma falls all the time: where it fell early, the discriminator became sure and faces of 64x64 worse again after 17,000
+    images; where it stayed, the discriminator knew too little at last. Networks half as wide see more images there, which pays:
+    docs/results.md.
     """
     cpu = device == "cpu"
     batch = batch_for(spec) * (1 if cpu else 8)
     large = {"width": 8, "discriminator_width": 8} if side(spec) > SMALL else {}
-    narrow = {**NARROW, **large, "penalty_end": 1.0}
+    narrow = {**NARROW, **large, "penalty_until": 1.0}
     return {
         **(narrow if cpu else width_for(spec, device)),
         **{"penalty_weight": spec.height * spec.width / 1024, "penalty_interval": 4 if cpu else 1},
