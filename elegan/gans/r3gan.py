@@ -40,8 +40,8 @@ def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
     number of pixels, as R1's of StyleGAN2; its batches are cut to what fits into memory.
 
     On a CPU gamma falls all the time: where it fell early, the discriminator became sure and faces of 64x64 worse again after 17,000
-    images; where it stayed, the discriminator knew too little at last. Networks half as wide see more images there, which pays:
-    docs/results.md.
+    images; where it stayed, they ended worse with more images. Networks are half as wide on larger images, and see more of them in
+    the same time. What was tried is in docs/results.md.
     """
     cpu = device == "cpu"
     batch = batch_for(spec) * (1 if cpu else 8)
