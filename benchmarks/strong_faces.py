@@ -1,7 +1,8 @@
-"""Faces, 64x64: strong models beside DCGAN, 20 minutes on two cores each, two seeds; and held-out faces projected into StyleGAN2.
+"""Faces, 64x64: strong models beside DCGAN, 20 minutes on one core each, two seeds; and held-out faces projected into StyleGAN2.
 
 Usage: ELEGAN_DATA=FOLDER python benchmarks/strong_faces.py steps [ARM ...]  how many steps fit into the time; on a quiet machine, once
        ELEGAN_DATA=FOLDER python benchmarks/strong_faces.py [ARM ...]        the study; it can be stopped and taken up again
+       with OMP_NUM_THREADS=1 both, for one core
 
 Data, judge and distances are those of faces.py: models see the first 7,000 faces, the last 1,000 are held out, and a network that
 learned without labels, fixed beforehand, gives the features. Of StyleGAN2 the first 20 held-out faces are projected into w+: PSNR
@@ -30,7 +31,7 @@ import elegan
 from elegan.metrics.extractors import Extractor
 from elegan.pictures import Pixels
 
-MODELS = ("dcgan", "biggan", "stylegan2", "r3gan")
+MODELS = ("dcgan", "rpgan", "biggan", "stylegan2", "r3gan")
 MINUTES, PROJECTED = 20, 20
 TEMPORARY = Path(tempfile.gettempdir())
 """Where pictures are left to be looked at: the licence of the data forbids to publish them."""

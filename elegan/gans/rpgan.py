@@ -42,4 +42,9 @@ PRESETS = {
         cost="24 minutes on one CPU core",
         score="all 1,000 modes of stacked MNIST, KL 0.035 where real digits have 0.025 (docs/results.md)",
     ),
+    "medium": Preset(
+        {"penalty_weight": 0.3, "penalty_end": 0.4, "penalty_interval": 4, "steps": 6000},
+        sides=(41, 96),
+        command="elegan train ./images --model rpgan",
+    ),
 }
