@@ -72,6 +72,39 @@ def mmd_squared(one: Tensor, other: Tensor) -> float:
     return _estimates(one, other, *every)[0].item()
 
 
+@dataclass(frozen=True)
+class KernelParts:
+    """The kernel distance of all samples to a reference, `value`, with what is needed to compare it with another's.
+
+    error_of_samples: what other samples would change it by, a standard error. of_reference (m,): each reference sample's part in it.
+    """
+
+    value: float
+    error_of_samples: float
+    of_reference: Tensor
+
+
+def kernel_parts(samples: Tensor, reference: Tensor) -> KernelParts:
+    """`mmd_squared` of features (n, d) and (m, d), in parts. Raises what it raises."""
+    samples, reference = _checked(samples, reference)
+    every = [torch.ones(len(features), 1, dtype=torch.float64) for features in (samples, reference)]
+    of_samples, of_reference = (part[:, 0] for part in _parts(samples, reference, *every))
+    return KernelParts((of_samples.mean() + of_reference.mean()).item(), 2 * (of_samples.var() / len(samples)).sqrt().item(), of_reference)
+
+
+def kernel_difference(one: KernelParts, other: KernelParts) -> tuple[float, float]:
+    """How much further `one` is from the reference than `other`, and the standard error of that.
+
+    Both are measured against the same samples in the same order, so that what other reference samples would change in both alike
+    falls out: the error is far smaller than the two distances' own together. OptionError for references of unlike sizes.
+    """
+    if len(one.of_reference) != len(other.of_reference):
+        sizes = f"{len(one.of_reference)} and {len(other.of_reference)}"
+        raise OptionError(f"kernel_difference: got references of {sizes} samples; measure both against the same samples.")
+    of_reference = 4 * (one.of_reference - other.of_reference).var() / len(one.of_reference)
+    return one.value - other.value, (one.error_of_samples**2 + other.error_of_samples**2 + of_reference.item()) ** 0.5
+
+
 def _checked(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     one, other = checked(one, least=2), checked(other, least=2)
     check_dimensions(one.shape[1], other.shape[1])
@@ -103,18 +136,23 @@ def _summary(estimates: Tensor, spreads: Tensor, n: int, m: int, size: int) -> K
 
 def _estimates(one: Tensor, other: Tensor, in_one: Tensor, in_other: Tensor) -> tuple[Tensor, Tensor]:
     """(s,) estimates of subsets and (2, s) variances of a sample's part in them; in_one, in_other: (n, s), (m, s) members."""
-    of_one, of_other = _between(one, other, in_one, in_other)
     sizes = [inside.sum(0) for inside in (in_one, in_other)]
-    parts = [
-        _within(one, in_one) / (sizes[0] - 1) - of_one / sizes[1],
-        _within(other, in_other) / (sizes[1] - 1) - of_other / sizes[0],
-    ]
+    parts = _parts(one, other, in_one, in_other)
     means = [(inside * part).sum(0) / size for part, inside, size in zip(parts, (in_one, in_other), sizes, strict=True)]
     spreads = [
         (inside * (part - mean).square()).sum(0) / (size - 1)
         for part, mean, inside, size in zip(parts, means, (in_one, in_other), sizes, strict=True)
     ]
     return means[0] + means[1], torch.stack(spreads)
+
+
+def _parts(one: Tensor, other: Tensor, in_one: Tensor, in_other: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, s) and (m, s): each sample's part in the estimate of each subset, which is the sum of both means over the members."""
+    of_one, of_other = _between(one, other, in_one, in_other)
+    return (
+        _within(one, in_one) / (in_one.sum(0) - 1) - of_one / in_other.sum(0),
+        _within(other, in_other) / (in_other.sum(0) - 1) - of_other / in_one.sum(0),
+    )
 
 
 def _between(one: Tensor, other: Tensor, in_one: Tensor, in_other: Tensor) -> tuple[Tensor, Tensor]:
