@@ -13,6 +13,7 @@ import elegan
 from elegan import cli
 from elegan.engine import measure
 from elegan.engine.run import list_runs
+from elegan.tasks.job import make_job
 
 SMALL = {"model": "dcgan", "steps": 2, "width": 4, "discriminator_width": 4, "batch": 4, "precision": "fp32"}
 COUNT = 8
@@ -218,3 +219,24 @@ def test_what_is_not_here_is_said_in_one_line(people: Path, monkeypatch: pytest.
             command(monkeypatch, "train", words)
         assert end.value.code == 2
         assert expected in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "named"), [("rpgan", {}, True), ("rpgan", {"augment": "none"}, False), ("r3gan", {"augment": "ada"}, False)]
+)
+def test_augmentation_is_named_where_images_are_few_and_nothing_was_said_of_it(
+    tmp_path: Path, model: str, options: dict[str, str], named: bool
+) -> None:
+    folder = save_all(tmp_path / "few", lambda folder, seed: Image.fromarray(corner(8, 8, 3, seed)).save(folder / f"{seed}.png"))
+    asked = {"data": str(folder), "model": model, **options}
+    said: list[str] = []
+    make_job(asked, strict=False, listener=elegan.Listener(message=said.append))
+    assert any("8 images are few" in line and "--augment colour+translation+cutout" in line for line in said) == named
+
+
+def test_augmentation_is_not_named_where_images_are_many_or_points() -> None:
+    said: list[str] = []
+    for asked in ({"data": "digits"}, {"data": "ring"}):
+        make_job(asked, strict=False, listener=elegan.Listener(message=said.append))
+    assert said
+    assert not any("are few" in line for line in said)
