@@ -16,7 +16,6 @@ machine: the licence of the data is unclear.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -27,12 +26,13 @@ import numpy as np
 import pyarrow.compute
 import pyarrow.parquet
 import torch
-from study import RESULTS, data_folder, fix_steps, fixed_steps, study, train_by_command, words_of
+from study import data_folder, fix_steps, fixed_steps, study, train_by_command, words_of
+from unlabelled import described, print_difference
 
 import elegan
 from elegan.metrics.contrastive import encoder_extractor, train_encoder
 from elegan.metrics.extractors import Extractor, to_tensor
-from elegan.metrics.kernel import KernelParts, kernel_difference, kernel_distance, kernel_parts
+from elegan.metrics.kernel import kernel_distance, kernel_parts
 from elegan.pictures import Pixels
 
 ARMS: dict[str, dict[str, object]] = {
@@ -110,23 +110,8 @@ def quality(run: Path, judge: Extractor, train: Pixels, held_out: Pixels) -> dic
         **{"logit_trained_on": float(seen.mean()), "logit_held_out": float(unseen.mean())},
         **{"logit_samples": float(logits(model, samples[:400]).mean()), "overfitting": float((seen.mean() - unseen.mean()) / unseen.std())},
         "augment_probability": record.get("augment_probability", 0.0),
-        **{"all_pairs": 1000 * parts.value, "all_pairs_error_of_samples": 1000 * parts.error_of_samples},
-        "all_pairs_of_real": " ".join(f"{1000 * part:.5g}" for part in parts.of_reference.tolist()),
+        **described(parts),
     }
-
-
-def parts_of(arm: str) -> KernelParts:
-    """The mean over the seeds."""
-    results = [json.loads((RESULTS / "little-data" / f"{arm}-{seed}.json").read_text()) for seed in SEEDS]
-    of_real = torch.tensor([[float(part) for part in result["all_pairs_of_real"].split()] for result in results], dtype=torch.float64)
-    values, errors = (torch.tensor([result[key] for result in results]) for key in ("all_pairs", "all_pairs_error_of_samples"))
-    return KernelParts(float(values.mean()), float(errors.norm() / len(results)), of_real.mean(0))
-
-
-def print_differences(arms: Iterable[str]) -> None:
-    for arm in arms:
-        difference, error = kernel_difference(parts_of("plain"), parts_of(arm))
-        print(f"{arm} is nearer than plain by {difference:.1f} (95%: {difference - 1.96 * error:.1f} to {difference + 1.96 * error:.1f})")
 
 
 if __name__ == "__main__":
@@ -134,4 +119,5 @@ if __name__ == "__main__":
         fix_steps_of(sys.argv[2:] or ARMS)
     else:
         study("little-data", sys.argv[1:] or ARMS, SEEDS, measure)
-        print_differences(arm for arm in sys.argv[1:] or ARMS if arm != "plain")
+        for arm in set(sys.argv[1:] or ARMS) - {"plain"}:
+            print_difference("little-data", arm, "plain", SEEDS)

@@ -25,10 +25,11 @@ import torch
 from faces import SAMPLES, divide, scaled, the_judge
 from PIL import Image
 from study import fix_steps, fixed_steps, study, train_by_command, words_of
-from unlabelled import kernel_distance
+from unlabelled import described, kernel_distance, print_difference, standardised
 
 import elegan
 from elegan.metrics.extractors import Extractor
+from elegan.metrics.kernel import kernel_parts
 from elegan.pictures import Pixels
 
 MODELS = ("dcgan", "rpgan", "biggan", "stylegan2", "r3gan")
@@ -60,9 +61,11 @@ def measure(arm: str, seed: int) -> dict[str, Any]:
         keep = TEMPORARY / f"faces-{arm}-{seed}.png"
         elegan.sample(str(run), seeds="0-63", out=keep)
         print(f"seeds 0 to 63, to look at: {keep}")
-        distance, error = scaled(kernel_distance(judge.features(samples).values.double(), reference))
+        found = judge.features(samples).values.double()
+        distance, error = scaled(kernel_distance(found, reference))
         result = {"judge": judge.digest, "samples": SAMPLES, "steps": steps, "seconds": seconds, "distance": distance, "error": error}
         result["real"], result["real_error"] = scaled(kernel_distance(judge.features(train).values.double(), reference))
+        result |= described(kernel_parts(*standardised(found, reference)))
         return result | (projection(run, train, held_out[:PROJECTED], judge, folder) if arm == "stylegan2" else {})
 
 
@@ -96,3 +99,4 @@ if __name__ == "__main__":
         fix_steps_of(sys.argv[2:] or MODELS)
     else:
         study("strong-faces", sys.argv[1:] or MODELS, range(2), measure)
+        print_difference("strong-faces", "rpgan", "dcgan", [1])  # seed 0 is of before it was kept
