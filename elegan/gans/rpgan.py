@@ -45,6 +45,8 @@ PRESETS = {
     "medium": Preset(
         {"penalty_weight": 0.3, "penalty_end": 0.4, "penalty_interval": 4, "steps": 6000},
         sides=(41, 96),
-        command="elegan train ./images --model rpgan",
+        command="elegan train ./images --model rpgan --mirror --minutes 20",
+        cost="20 minutes on one CPU core, 6,913 steps",
+        score="distance 7.8 to real faces (two seeds), where dcgan has 18.0; docs/results.md",
     ),
 }
