@@ -83,6 +83,12 @@ class KernelParts:
     error_of_samples: float
     of_reference: Tensor
 
+    @property
+    def standard_error(self) -> float:
+        """What other samples and another reference would change the value by."""
+        of_reference = 4 * self.of_reference.var().item() / len(self.of_reference)
+        return float((self.error_of_samples**2 + of_reference) ** 0.5)
+
 
 def kernel_parts(samples: Tensor, reference: Tensor) -> KernelParts:
     """`mmd_squared` of features (n, d) and (m, d), in parts. Raises what it raises."""

@@ -115,6 +115,8 @@ def test_parts_add_up_to_the_distance() -> None:
     found = kernel_parts(samples, reference)
     assert found.value == pytest.approx(mmd_squared(samples, reference), rel=1e-12)
     assert found.of_reference.shape == (30,)
+    alone = kernel_distance(samples[:30], reference, subsets=1, size=30)
+    assert kernel_parts(samples[:30], reference).standard_error == pytest.approx(alone.standard_error, rel=1e-12)
 
 
 def test_the_error_of_a_difference_is_honest_and_smaller_than_that_of_two_distances() -> None:
@@ -125,8 +127,7 @@ def test_the_error_of_a_difference_is_honest_and_smaller_than_that_of_two_distan
         reference = normal(60, 4, seed)
         wide, narrow = (kernel_parts(normal(400, 4, int(1000 * size) + seed, size**0.5), reference) for size in (2, 1.5))
         found.append(kernel_difference(wide, narrow))
-        own = [2 * (one.of_reference.var() / 60).sqrt().item() for one in (wide, narrow)]
-        apart.append(np.linalg.norm([wide.error_of_samples, narrow.error_of_samples, *own]))
+        apart.append(np.hypot(wide.standard_error, narrow.standard_error))
     differences, errors = np.array(found).T
     assert np.mean(np.abs(differences - 9 / 16) < 1.96 * errors) >= 0.92
     assert 0.85 * differences.std() < errors.mean() < 1.3 * differences.std()
