@@ -8,7 +8,7 @@ All arms have the same time, so that augmentation has to be worth the steps that
 GANs see the 320 photographs of the training split, the other 80 are held out. The judge is a network that learned without labels from
 all 400, once: it decides nothing in training. Its kernel distance of 5,000 samples to the 400, with its standard error, says how good
 samples are, and that to the 80 alone whether this is because photographs are copied. As all arms are measured against the same 400,
-the difference of two is far surer than their distances: it is printed with an interval of its own, over both seeds; what other
+the difference of two is surer than their distances here: it is printed with an interval of its own, over both seeds; what other
 trainings would have changed is not in it. How much the discriminator has learned by heart is the gap between its logits of photographs
 it was trained on and of those held out, in standard deviations of the latter. Distances are times 1,000. The pictures stay on this
 machine: the licence of the data is unclear.

@@ -58,8 +58,8 @@ def parts_of(study: str, arm: str, seeds: Iterable[int]) -> KernelParts:
 
 
 def print_difference(study: str, arm: str, base: str, seeds: Iterable[int]) -> None:
-    """How much nearer to real images `arm` is than `base`: both are measured against the same, so this is surer than either distance.
-    What other trainings would have changed is not in its interval."""
+    """How much nearer to real images `arm` is than `base`: both are measured against the same, so what other ones would change in
+    both alike falls out. What other trainings would have changed is not in its interval."""
     seeds = list(seeds)
     difference, error = kernel_difference(parts_of(study, base, seeds), parts_of(study, arm, seeds))
     bounds = f"{difference - 1.96 * error:.1f} to {difference + 1.96 * error:.1f}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import hypot
 
 import torch
 from torch import Tensor
@@ -86,8 +87,7 @@ class KernelParts:
     @property
     def standard_error(self) -> float:
         """What other samples and another reference would change the value by."""
-        of_reference = 4 * self.of_reference.var().item() / len(self.of_reference)
-        return float((self.error_of_samples**2 + of_reference) ** 0.5)
+        return hypot(self.error_of_samples, _error_of(self.of_reference))
 
 
 def kernel_parts(samples: Tensor, reference: Tensor) -> KernelParts:
@@ -95,20 +95,26 @@ def kernel_parts(samples: Tensor, reference: Tensor) -> KernelParts:
     samples, reference = _checked(samples, reference)
     every = [torch.ones(len(features), 1, dtype=torch.float64) for features in (samples, reference)]
     of_samples, of_reference = (part[:, 0] for part in _parts(samples, reference, *every))
-    return KernelParts((of_samples.mean() + of_reference.mean()).item(), 2 * (of_samples.var() / len(samples)).sqrt().item(), of_reference)
+    return KernelParts((of_samples.mean() + of_reference.mean()).item(), _error_of(of_samples), of_reference)
 
 
 def kernel_difference(one: KernelParts, other: KernelParts) -> tuple[float, float]:
     """How much further `one` is from the reference than `other`, and the standard error of that.
 
     Both are measured against the same samples in the same order, so that what other reference samples would change in both alike
-    falls out: the error is far smaller than the two distances' own together. OptionError for references of unlike sizes.
+    falls out: where they are off in alike ways the error is far smaller than the two distances' own, where in opposite ways
+    larger. OptionError for references of unlike sizes.
     """
     if len(one.of_reference) != len(other.of_reference):
         sizes = f"{len(one.of_reference)} and {len(other.of_reference)}"
         raise OptionError(f"kernel_difference: got references of {sizes} samples; measure both against the same samples.")
-    of_reference = 4 * (one.of_reference - other.of_reference).var() / len(one.of_reference)
-    return one.value - other.value, (one.error_of_samples**2 + other.error_of_samples**2 + of_reference.item()) ** 0.5
+    error = hypot(one.error_of_samples, other.error_of_samples, _error_of(one.of_reference - other.of_reference))
+    return one.value - other.value, error
+
+
+def _error_of(parts: Tensor) -> float:
+    """What other samples would change an estimate by, a standard error, from each sample's part (n,) in it."""
+    return 2 * (parts.var() / len(parts)).sqrt().item()
 
 
 def _checked(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
