@@ -17,6 +17,8 @@ from torch import Tensor
 
 from elegan.metrics.kernel import KernelParts, kernel_difference
 
+KEPT = 1000
+
 
 def kernel_distance(one: Tensor, other: Tensor, subsets: int = 50, size: int = 500, seed: int = 0) -> tuple[float, float]:
     """Mean over random subsets of the unbiased squared MMD, and its standard error. Features (n, d), (m, d), each brought to
@@ -43,24 +45,30 @@ def unbiased(a: Tensor, b: Tensor) -> float:
     return own - 2 * float(across.mean())
 
 
-def described(parts: KernelParts) -> dict[str, Any]:
-    """The distance from all pairs, times 1,000, and what it takes to compare it with another arm's."""
-    of_real = " ".join(f"{1000 * part:.5g}" for part in parts.of_reference.tolist())
-    return {"all_pairs": 1000 * parts.value, "all_pairs_error_of_samples": 1000 * parts.error_of_samples, "all_pairs_of_real": of_real}
+def described(parts: KernelParts, name: str = "all_pairs") -> dict[str, Any]:
+    """The distance from all pairs, times 1,000, and what it takes to compare it with another arm's. More than `KEPT` parts are kept
+    as means of as many neighbours, which say the same of the error."""
+    of_real = parts.of_reference
+    if len(of_real) > KEPT:
+        of_real = torch.stack([group.mean() for group in of_real.tensor_split(KEPT)])
+    words = " ".join(f"{1000 * part:.5g}" for part in of_real.tolist())
+    return {name: 1000 * parts.value, f"{name}_error_of_samples": 1000 * parts.error_of_samples, f"{name}_of_real": words}
 
 
-def parts_of(study: str, arm: str, seeds: Iterable[int]) -> KernelParts:
+def parts_of(study: str, arm: str, seeds: Iterable[int], name: str = "all_pairs") -> KernelParts:
     """The mean over the seeds of what `described` wrote."""
     results = [json.loads((RESULTS / study / f"{arm}-{seed}.json").read_text()) for seed in seeds]
-    of_real = torch.tensor([[float(part) for part in result["all_pairs_of_real"].split()] for result in results], dtype=torch.float64)
-    values, errors = (torch.tensor([result[key] for result in results]) for key in ("all_pairs", "all_pairs_error_of_samples"))
+    of_real = torch.tensor([[float(part) for part in result[f"{name}_of_real"].split()] for result in results], dtype=torch.float64)
+    values, errors = (torch.tensor([result[key] for result in results]) for key in (name, f"{name}_error_of_samples"))
     return KernelParts(float(values.mean()), float(errors.norm() / len(results)), of_real.mean(0))
 
 
-def print_difference(study: str, arm: str, base: str, seeds: Iterable[int]) -> None:
+def print_difference(study: str, arm: str, base: str, seeds: Iterable[int], name: str = "all_pairs") -> None:
     """How much nearer to real images `arm` is than `base`: both are measured against the same, so what other ones would change in
     both alike falls out. What other trainings would have changed is not in its interval."""
     seeds = list(seeds)
-    difference, error = kernel_difference(parts_of(study, base, seeds), parts_of(study, arm, seeds))
+    one, other = (parts_of(study, each, seeds, name) for each in (base, arm))
+    difference, error = kernel_difference(one, other)
     bounds = f"{difference - 1.96 * error:.1f} to {difference + 1.96 * error:.1f}"
-    print(f"{arm} is nearer than {base} by {difference:.1f} (95%: {bounds}), seeds {', '.join(map(str, seeds))}")
+    print(f"{name}: {base} {one.value:.1f} +- {one.standard_error:.1f}, {arm} {other.value:.1f} +- {other.standard_error:.1f};")
+    print(f"  {arm} is nearer by {difference:.1f} (95%: {bounds}), seeds {', '.join(map(str, seeds))}")
