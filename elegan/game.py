@@ -195,6 +195,10 @@ class GAN(nn.Module):
         it by the mean over processes before the update. Nothing by default."""
         return []
 
+    def rehearse(self, share: float) -> None:
+        """What makes rounds dearer as the game goes on, such as the probability of an augmentation, is brought to this share of its
+        most: the engine measures time and memory so, and puts all back. Nothing by default."""
+
     def views(self, batch: Batch) -> dict[str, Tensor]:
         """Pictures (n, c, h, w) that show how the game goes, beside its samples, by name; none by default."""
         return {}

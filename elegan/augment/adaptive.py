@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import inf
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ INTERVAL = 4
 
 class Adaptive(nn.Module):
     """ADA with a probability that follows r = E sign(D(x)), D(x) the logits of real images as augmented (Karras et al., 2020,
-    section 3.1).
+    section 3.1); where the logits' border between real and generated is not 0, less that border.
 
     Every fourth round `p` rises where r is above `target` and falls where it is below, by so much that `images` real images
     take it from 0 to 1. The paper's 500,000 suit trainings of millions: a training of fewer has to ask for fewer, or p stays
@@ -64,8 +65,14 @@ class Adaptive(nn.Module):
         return [] if self.target is None else [self.signs, self.count]
 
     @torch.no_grad()
+    def rehearse(self, p: float) -> None:
+        """As if the probability had come to `p` already, where it may: it costs more with it."""
+        if self.target is not None and self.images < inf:
+            self.p.clamp_(min=p)
+
+    @torch.no_grad()
     def observe(self, real: Tensor) -> None:
-        """The discriminator's logits (n,) of real images, in its own move."""
+        """The discriminator's logits (n,) of real images, less the border, in its own move."""
         if self.target is not None:
             self.signs += real.detach().sign().sum()
             self.count += real.numel()

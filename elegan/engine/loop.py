@@ -256,7 +256,7 @@ class Training:
 
     def save_views(self) -> None:
         """What else the variant shows, of some real images, as NAME.png in the run."""
-        batch = self.batches(0)
+        batch = replace(self.batches(0), progress=min(1.0, self.step / self.target))
         with sampling(self.sampler) as gan, layer_randomness(key(self.sample_seed, "views"), self.turns.device):
             for name, images in gan.views(batch.first(min(SHOWN_REALS, len(batch)))).items():
                 checkpoint.write_file(self.run.path / f"{name}.png", png(grid(to_pixels(images), SHOWN_REALS // 4)))

@@ -65,13 +65,15 @@ def memory_needed(gan: GAN, optimizers: Mapping[str, Optimizer], settings: Setti
     """About how many bytes training takes at its worst moment: weights, gradients, moments, the average, and the graphs of a batch.
 
     The graphs are those of rounds of a few images, which grow with the batch: the first, in which lazy terms are due, and those after
-    it until every player has moved, all as if the training were nearly done, when networks that grow are grown.
+    it until every player has moved, all as if the training were nearly done: networks that grow are grown, and what is augmented with a
+    probability is all augmented.
     """
     batch = batches(0)
     part = max(1, len(batch) // settings.accumulate)
     few = replace(batch.first(min(FEW, part), whole=settings.accumulate == 1), progress=NEARLY_DONE)
     ledger = Ledger({tensor.untyped_storage().data_ptr() for tensor in [*gan.parameters(), *gan.buffers()]})
     with unchanged(gan), torch.autograd.graph.saved_tensors_hooks(ledger.hold, lambda held: held.tensor):
+        gan.rehearse(1.0)
         turns, step = Turns(gan, optimizers, replace(settings, accumulate=1)), 0
         while step == 0 or (step < gan.period and not all(turns.updates.values())):
             turns.round(few, step)

@@ -189,6 +189,10 @@ class TwoPlayer(LatentGAN):
             images = images + std * batch.random.normal(f"{stream}/noise", *images.shape[1:])
         return images if self.augment is None else self.augment(images, batch.random, stream)
 
+    def rehearse(self, share: float) -> None:
+        if isinstance(self.augment, Adaptive):
+            self.augment.rehearse(share)
+
     def views(self, batch: Batch) -> dict[str, Tensor]:
         """What the discriminator sees of real images and then of samples, where that is augmented: samples that look augmented before
         it is done to them show that the augmentation has leaked."""
@@ -243,8 +247,9 @@ class TwoPlayer(LatentGAN):
 
 
 def halfway(real: Tensor, fake: Tensor) -> Tensor:
-    """Between the mean logits: what ADA takes for the border between real and generated where 0 is not. Any number can be added to a
-    relativistic discriminator's logits or a critic's, and the game is the same."""
+    """Between the mean logits: what ADA takes for the border between real and generated where logits are no log odds. To a relativistic
+    discriminator's or a critic's any number can be added, and the game is the same; hinge and least squares have borders of their
+    own, of 0 and a half, near which it lies."""
     return (real.detach().mean() + fake.detach().mean()) / 2
 
 

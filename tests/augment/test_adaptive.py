@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 import torch
 
@@ -52,6 +54,17 @@ def test_p_follows_the_mean_sign_of_four_rounds(shares: list[float], direction: 
     assert float(adaptive.p) == pytest.approx(0.5 + direction * 0.01)
     played(adaptive, [1.0] * 4)  # earlier rounds are forgotten
     assert float(adaptive.p) == pytest.approx(0.5 + direction * 0.01 + 0.01)
+
+
+def test_a_rehearsal_raises_a_probability_that_may_rise_and_no_other() -> None:
+    for adaptive, expected in (
+        (Adaptive(), 0.5),
+        (Adaptive(probability=0.75), 0.75),
+        (Adaptive(target=None), 0.0),
+        (Adaptive(images=inf), 0.0),
+    ):
+        adaptive.rehearse(0.5)
+        assert float(adaptive.p) == expected
 
 
 def test_at_the_target_and_with_nothing_observed_p_stays() -> None:

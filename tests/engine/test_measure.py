@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
+from elegan.augment.adaptive import Adaptive
 from elegan.engine import measure
+from elegan.engine.memory import memory_needed
 from elegan.engine.turns import Settings, Turns
 from elegan.game import Batch
 from elegan.losses.penalties import penalty
 from elegan.optimizers import Adam
-from elegan.rules.two_player import TwoPlayer
+from elegan.randomness import Randomness
+from elegan.rules.two_player import Remedies, TwoPlayer
 
 ADAM = {"generator": Adam(), "discriminator": Adam()}
 
@@ -25,6 +29,28 @@ def test_measuring_changes_nothing(how: Callable[..., object], make_gan: Callabl
     torch.testing.assert_close(gan.state_dict(), before, rtol=0, atol=0)
     assert gan.notes == {}
     assert all(p.grad is None for p in gan.parameters())
+
+
+@pytest.mark.parametrize(
+    ("how", "share"),
+    [(measure.seconds_per_round, 0.25), (measure.faster_precision, 0.25), (memory_needed, 1.0)],
+    ids=["time", "both", "memory"],
+)
+def test_augmentation_is_measured_as_it_will_be_and_not_as_it_begins(
+    how: Callable[..., object], share: float, make_gan: Callable[..., TwoPlayer], batches: Callable[[int], Batch]
+) -> None:
+    """Else `--minutes` would promise more steps than fit, and the estimate of memory would lack what augmentation takes."""
+    seen: list[float] = []
+
+    class Watched(Adaptive):
+        def forward(self, images: Tensor, random: Randomness, stream: str) -> Tensor:
+            seen.append(float(self.p))
+            return images
+
+    gan = make_gan(remedies=Remedies(augment=Watched(images=1e9)))
+    how(gan, ADAM, Settings(), batches)
+    assert min(seen) == pytest.approx(share, abs=1e-3)
+    assert float(gan.state_dict()["augment.p"]) == 0.0
 
 
 @pytest.mark.parametrize(("bf16", "chosen"), [(0.5, "bf16"), (0.90, "bf16"), (0.95, "fp32"), (2.0, "fp32")])
