@@ -71,7 +71,8 @@ def project(
     rate: float = 0.1,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Projection:
-    """Latents whose images are near `target` (n, c, h, w) in [-1, 1], by the method of Karras et al. (2020, appendix D).
+    """Latents whose images are near `target` (n, c, h, w) in [-1, 1], by the method of Karras et al. (2020, appendix D), but for the
+    noise of each layer: it stays what it is in all samples, where theirs is searched too.
 
     Each starts from the mean latent or a random one, whichever is nearest, and follows Adam with a rate that rises and falls; noise on
     it fades. space: "w" moves all layers alike, "w+" (Abdal et al., 2019) each by itself, "noise" too, within the values that noise

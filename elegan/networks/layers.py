@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -145,6 +145,32 @@ class Surround(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         down, across = self.height - x.shape[2], self.width - x.shape[3]
         return F.pad(x, (across // 2, across - across // 2, down // 2, down - down // 2), mode="replicate") if down or across else x
+
+
+class Clamp(nn.Module):
+    """Cuts samples to [-1, 1], as a picture does; in training the discriminator sees all."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return x
+        cut: Tensor = Cut.apply(x) if x.requires_grad else x.clamp(-1, 1)  # type: ignore[no-untyped-call]
+        return cut
+
+
+class Cut(torch.autograd.Function):
+    """Numbers cut to [-1, 1]. Beyond an edge a gradient counts where following it downhill leads back inside: else a search that has
+    left by accident would never come back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(-1, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        outwards = ((x > 1) & (gradient < 0)) | ((x < -1) & (gradient > 0))
+        return gradient.masked_fill(outwards, 0)
 
 
 def initialise_normal(network: nn.Module, std: float = 0.02) -> None:

@@ -19,7 +19,7 @@ from elegan.networks.conditions import NOTHING, Conditions, DiscriminatorConditi
 from elegan.networks.dcgan import num_doublings, smallest_map, stage_widths
 from elegan.networks.grouped import GroupedConv2d
 from elegan.networks.homogeneous import Biased
-from elegan.networks.layers import CentreCrop, Norm, Surround
+from elegan.networks.layers import CentreCrop, Clamp, Norm, Surround
 from elegan.networks.leaky import SLOPE, LeakyReLU
 from elegan.networks.resampling import double, halve
 
@@ -142,13 +142,6 @@ class End(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         return (maps * self.pictures).sum((2, 3), keepdim=True)
-
-
-class Clamp(nn.Module):
-    """Cuts samples to [-1, 1], as a picture does; in training the discriminator sees all."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x if self.training else x.clamp(-1, 1)
 
 
 class R3GANGenerator(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from elegan.networks.dcgan import num_doublings, smallest_map, stage_widths
 from elegan.networks.equalised import GAIN, EqualisedConv2d, EqualisedLinear, activated, at_least_float32
 from elegan.networks.growing import Growing, enlarge, reduce
-from elegan.networks.layers import CentreCrop, Surround
+from elegan.networks.layers import CentreCrop, Clamp, Surround
 from elegan.networks.leaky import LeakyReLU
 from elegan.networks.resampling import double, halve
 from elegan.networks.style import Noise, StyleDiscriminator, StyleGenerator, Summary
@@ -82,7 +82,7 @@ class GrowingSynthesis(Growing):
             layers += [AdaptedLayer(size_in, size_out, style, *place, doubles=True), AdaptedLayer(size_out, size_out, style, *place)]
         self.layers = nn.ModuleList(layers)
         self.paints = nn.ModuleList(EqualisedConv2d(size, channels, 1) for size in sizes)
-        self.crop = CentreCrop(height, image_width)
+        self.crop, self.clamp = CentreCrop(height, image_width), Clamp()
 
     def forward(self, styles: Tensor) -> Tensor:
         stage = self.present()
@@ -94,8 +94,8 @@ class GrowingSynthesis(Growing):
         image = self.paints[stage](x)
         if self.fades:
             image = self.faded(enlarge(self.paints[stage - 1](before), 2), image)
-        cropped: Tensor = self.crop(enlarge(image, 2 ** (self.doublings - stage)))
-        return cropped if self.training else cropped.clamp(-1, 1)
+        samples: Tensor = self.clamp(self.crop(enlarge(image, 2 ** (self.doublings - stage))))
+        return samples
 
 
 class StyleGANGenerator(StyleGenerator):

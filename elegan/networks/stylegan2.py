@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from elegan.networks.dcgan import num_doublings, smallest_map, stage_widths
 from elegan.networks.equalised import GAIN, EqualisedConv2d, EqualisedLinear, activated, at_least_float32
-from elegan.networks.layers import CentreCrop, Surround
+from elegan.networks.layers import CentreCrop, Clamp, Surround
 from elegan.networks.leaky import SLOPE
 from elegan.networks.resampling import double_smoothly, smooth, smooth_and_halve
 from elegan.networks.style import Noise, StyleDiscriminator, StyleGenerator, Summary
@@ -103,7 +103,7 @@ class Synthesis(nn.Module):
             layers += [StyledLayer(size_in, size_out, style, *place, doubles=True), StyledLayer(size_out, size_out, style, *place)]
             paints.append(Paint(size_out, channels, style))
         self.layers, self.paints = nn.ModuleList(layers), nn.ModuleList(paints)
-        self.crop = CentreCrop(height, image_width)
+        self.crop, self.clamp = CentreCrop(height, image_width), Clamp()
 
     def forward(self, styles: Tensor) -> Tensor:
         x = self.layers[0](self.constant.expand(len(styles), -1, -1, -1), styles[:, 0])
@@ -112,8 +112,8 @@ class Synthesis(nn.Module):
             for j in (2 * i - 1, 2 * i):
                 x = self.layers[j](x, styles[:, j])
             image = double_smoothly(image) + paint(x, styles[:, 2 * i + 1])
-        cropped: Tensor = self.crop(image)
-        return cropped if self.training else cropped.clamp(-1, 1)
+        samples: Tensor = self.clamp(self.crop(image))
+        return samples
 
 
 class StyleGAN2Generator(StyleGenerator):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +31,14 @@ def discriminator_features(gan: GAN) -> Features:
     import torch
 
     from elegan.networks.conditions import ToldDiscriminator
+    from elegan.networks.layers import Surround
 
     discriminator = getattr(gan, "discriminator", None)
     blocks = getattr(discriminator, "blocks", None)
-    if not isinstance(discriminator, ToldDiscriminator) or not isinstance(blocks, torch.nn.Sequential):
+    if not isinstance(discriminator, ToldDiscriminator) or not isinstance(blocks, torch.nn.Module):
         return lambda images: []
+    parts = [layer for one in blocks.children() for layer in (one if isinstance(one, torch.nn.ModuleList) else [one])]
+    layers = [layer for layer in parts if not isinstance(layer, Surround)]
 
     def features(images: torch.Tensor) -> list[torch.Tensor]:
         maps: dict[tuple[int, ...], torch.Tensor] = {}
@@ -45,10 +48,17 @@ def discriminator_features(gan: GAN) -> Features:
             all_asked = torch.arange(spec.num_classes, device=device) if spec.classes else images.new_zeros(1, len(spec.attributes))
             plane = picture(all_asked).mean(0).view(1, 1, *images.shape[2:])
             x = torch.cat([images, plane.expand(len(images), -1, -1, -1).to(images.dtype)], dim=1)
-        for block in blocks:
-            x = block(x)
-            if x.dim() == 4 and x.shape[2] * x.shape[3] > 1:
-                maps[tuple(x.shape[2:])] = x
+
+        def keep(layer: torch.nn.Module, given: Any, found: torch.Tensor) -> None:
+            if found.dim() == 4 and found.shape[2] * found.shape[3] > 1:
+                maps[tuple(found.shape[2:])] = found
+
+        hooks = [layer.register_forward_hook(keep) for layer in layers]
+        try:
+            blocks(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
         return list(maps.values())
 
     return features

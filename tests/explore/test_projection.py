@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from elegan.explore.projection import CANDIDATES, distance, jitter, project, pyramid, ramp
 from elegan.game import Spec
+from elegan.networks.layers import Clamp
 from elegan.randomness import SeedRandomness
 from elegan.tasks.recipes import find_recipe
 
@@ -35,6 +36,17 @@ def test_known_latents_are_found_again(told: bool, known: Known) -> None:
     if told:
         assert found.condition is not None
         assert found.condition.tolist() == [1, 0]
+
+
+def test_a_search_finds_back_from_beyond_white(known: Known) -> None:
+    """All pictures at the start are beyond white everywhere, as unbounded generators' can be; of a plain cut the gradient would be 0."""
+    gan = known(activation=Clamp())
+    gan.maps[0].weight.data.fill_(0.25)
+    gan.maps[0].bias.data.fill_(4.0)  # of latents 16 less in all it is grey; no random ones are near that
+    target = torch.zeros(2, 1, 8, 8)
+    start, found = (project(gan, target, space="w", steps=steps).distances for steps in (0, 300))
+    assert start.tolist() == [1.0, 1.0]
+    assert bool((found < 1e-3).all())
 
 
 def test_the_class_is_looked_for_where_it_is_not_said(known: Known) -> None:

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from elegan.networks.layers import (
     BatchNorm2d,
     CentreCrop,
+    Clamp,
     DoublingConv2d,
     HalvingConv2d,
     advance,
@@ -22,6 +23,18 @@ from elegan.networks.layers import (
     spectral_norm_all,
     spectral_norms,
 )
+
+
+def test_samples_are_cut_and_a_search_finds_back() -> None:
+    """Beyond an edge the gradient counts where going down it leads inside, and is nothing where it leads further out."""
+    x, slopes = torch.tensor([2.0, 2.0, -2.0, -2.0, 0.5, 1.0]), torch.tensor([3.0, -3.0, 3.0, -3.0, 3.0, -3.0])
+    layer, x = Clamp(), x.requires_grad_()
+    assert torch.equal(layer(x), x)
+    cut = layer.eval()(x)
+    assert cut.tolist() == layer(x.detach()).tolist() == [1.0, 1.0, -1.0, -1.0, 0.5, 1.0]
+    (found,) = torch.autograd.grad(cut, x, slopes)
+    assert found.tolist() == [3.0, 0.0, 0.0, -3.0, 3.0, -3.0]
+
 
 LAYERS: list[Callable[[], nn.Module]] = [
     lambda: nn.Linear(7, 5),

@@ -19,6 +19,7 @@ from elegan import cli
 from elegan.data import open_data, prepare
 from elegan.errors import DataError, OptionError, RunError
 from elegan.game import Spec
+from elegan.rules.growing import GrowingStyled
 from elegan.tasks.likeness import discriminator_features
 from elegan.tasks.project import parse_edits
 from elegan.tasks.recipes import find_recipe
@@ -152,16 +153,25 @@ def test_edits_are_numbers_in_pairs() -> None:
     assert parse_edits(None) == []
 
 
-@pytest.mark.parametrize("name", ["dcgan", "cgan", "sngan", "acgan", "r3gan", "stylegan2", "gan"])
-def test_a_discriminator_sees_maps_of_each_size_and_no_other_sample(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [
+        *((name, [8, 4]) for name in ("dcgan", "cgan", "sngan", "acgan", "biggan")),
+        *((name, [16, 8, 4]) for name in ("r3gan", "stylegan", "stylegan2")),
+        ("gan", []),
+    ],
+)
+def test_a_discriminator_sees_maps_of_each_size_and_no_other_sample(name: str, sides: list[int]) -> None:
     gan = (
         find_recipe(name).make(Spec(1, 16, 16, ("a", "b")), {"width": 8, "discriminator_width": 8} if name != "gan" else {}).build().eval()
     )
     images = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    if isinstance(gan, GrowingStyled):
+        gan.grow(2.0)
     with torch.no_grad():
         features = discriminator_features(gan)
         maps, alone = features(images), features(images[:1])
-    assert len({found.shape[2:] for found in maps}) == len(maps) == (0 if name == "gan" else len(maps) or 1)
+    assert [found.shape[2] for found in maps] == sides
     for found, one in zip(maps, alone, strict=True):
         assert found.shape[2] > 1
         torch.testing.assert_close(found[:1], one, atol=1e-5, rtol=1e-4)
