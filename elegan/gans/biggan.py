@@ -24,11 +24,11 @@ def recipe(
     return image_recipe(spec, networks, game, learning, telling)
 
 
-def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
+def automatic(spec: Spec, images: int, device: str, batch: int | None = None) -> dict[str, object]:
     """What suits images of this size, so many of them, and this device. A batch is what fits into memory, far from the paper's 2,048:
     --accumulate 8 with --batch 2048 is nearer to it."""
     cpu = device == "cpu"
-    batch = batch_for(spec) * (1 if cpu else 8)
+    batch = batch or batch_for(spec) * (1 if cpu else 8)
     chosen = {**NARROW, "width": 8, "discriminator_width": 8, "lr": 1e-3, "discriminator_lr": 4e-4} if cpu else {}
     return {**chosen, "batch": batch, **lasting(batch, device), **against_learning_by_heart(images, device)}
 

@@ -35,7 +35,7 @@ def recipe(
     return image_recipe(spec, networks, game, learning, telling)
 
 
-def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
+def automatic(spec: Spec, images: int, device: str, batch: int | None = None) -> dict[str, object]:
     """What suits images of this size, so many of them, and this device. The paper has no rule for gamma, so that it grows with the
     number of pixels, as R1's of StyleGAN2; its batches are cut to what fits into memory.
 
@@ -44,7 +44,7 @@ def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
     the same time. What was tried is in docs/results.md.
     """
     cpu = device == "cpu"
-    batch = batch_for(spec) * (1 if cpu else 8)
+    batch = batch or batch_for(spec) * (1 if cpu else 8)
     large = {"width": 8, "discriminator_width": 8} if side(spec) > SMALL else {}
     narrow = {**NARROW, **large, "penalty_until": 1.0}
     return {

@@ -36,9 +36,9 @@ def recipe(
     return replace(found, idle={**found.idle, **style.idle()})
 
 
-def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
+def automatic(spec: Spec, images: int, device: str, batch: int | None = None) -> dict[str, object]:
     """What suits images of this size, so many of them, and this device. R1 comes lazily, as in StyleGAN2; a CPU gets narrow networks."""
-    batch, cpu = batch_for(spec), device == "cpu"
+    batch, cpu = batch or batch_for(spec), device == "cpu"
     return {
         **width_for(spec, device),
         **{"latent": 128 if cpu else 512, "depth": 2 if cpu else 8},

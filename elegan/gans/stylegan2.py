@@ -28,12 +28,12 @@ def recipe(
     return replace(found, idle={**found.idle, **style.idle()})
 
 
-def automatic(spec: Spec, images: int, device: str) -> dict[str, object]:
+def automatic(spec: Spec, images: int, device: str, batch: int | None = None) -> dict[str, object]:
     """What suits images of this size, so many of them, and this device: where the authors give rules, theirs (Karras et al., 2020b).
 
     Small images have neither style mixing nor a path length penalty, as theirs of CIFAR-10; a CPU gets narrow networks.
     """
-    batch, cpu, small = batch_for(spec), device == "cpu", side(spec) <= SMALL
+    batch, cpu, small = batch or batch_for(spec), device == "cpu", side(spec) <= SMALL
     return {
         **width_for(spec, device),
         **{"latent": 128 if cpu else 512, "depth": 2 if cpu or small else 8},

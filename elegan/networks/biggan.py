@@ -50,11 +50,12 @@ def generator_widths(width: int, height: int, image_width: int) -> list[int]:
 
 
 def discriminator_blocks(width: int, height: int, image_width: int) -> list[tuple[int, bool]]:
-    """Each block's channels, and whether it halves the map: two of four do on small images, else all but the last, to 4 pixels."""
+    """Each block's channels, and whether it halves the map: two of four do on small images, else all but the last, to 4 pixels, or
+    up to 7 where sides are of 640 and more."""
     side = min(height, image_width)
     if side <= LARGEST_SMALL_SIDE:
         return [(SMALL * width, i < 2) for i in range(4)]
-    halvings = next(count for count in DOWN if side >> count <= 4)
+    halvings = next((count for count in DOWN if side >> count <= 4), max(DOWN))
     return [(width * factor, i < halvings) for i, factor in enumerate(DOWN[halvings])]
 
 

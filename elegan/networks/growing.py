@@ -15,7 +15,8 @@ class Growing(nn.Module):
     """How far a network has grown. `growth` is kept with the weights: 2.4 says that the map doubles twice, and that a third doubling
     counts for 0.4. At first it is `doublings`, all there are.
 
-    Layers that are not in use get no gradient. In evaluation mode `growth` itself is read, as an average or a save may have set it.
+    Layers that are not in use get no gradient. In evaluation mode `growth` itself is read, as an average or a save may have set it,
+    and left as it is.
     """
 
     growth: Tensor
@@ -28,12 +29,15 @@ class Growing(nn.Module):
 
     def grow(self, growth: float) -> None:
         self.growth.fill_(growth)
+        self.use(growth)
+
+    def use(self, growth: float) -> None:
         self.stage, self.fades = ceil(growth), growth < ceil(growth)
 
     def present(self) -> int:
         """The number of doublings in use; `fades` says whether the last of them does not yet count in full."""
         if not self.training:
-            self.grow(round(float(self.growth), 4))  # an average comes so close to a whole number and no closer
+            self.use(round(float(self.growth), 4))  # an average comes so close to a whole number and no closer
         return self.stage
 
     def faded(self, before: Tensor, after: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from elegan.errors import OptionError
 from elegan.game import Batch, Move
 from elegan.networks.growing import coarse
@@ -43,12 +45,19 @@ class GrowingStyled(Styled):
     def __init__(self, *positional: Any, growth: Growth, **named: Any) -> None:
         super().__init__(*positional, **named)
         self.growth = growth
+        self.grow(growth.at(0.0, self.generator.synthesis.doublings))
+
+    def grow(self, growth: float) -> None:
+        for network in (self.generator.synthesis, self.discriminator.blocks):
+            network.grow(growth)
 
     def play(self, batch: Batch, step: int) -> Iterator[Move]:
         doublings = self.generator.synthesis.doublings
-        growth = self.growth.at(batch.progress, doublings)
-        if step > 0:  # a training that is made longer has less of its way behind it, and networks do not shrink
-            growth = max(growth, float(self.generator.synthesis.growth))
-        for network in (self.generator.synthesis, self.discriminator.blocks):
-            network.grow(growth)
+        # a training that is made longer, or begins with another's networks, has less of its way behind it, and networks do not shrink
+        growth = max(self.growth.at(batch.progress, doublings), float(self.generator.synthesis.growth))
+        self.grow(growth)
         yield from super().play(replace(batch, real=coarse(batch.real, growth, doublings)), step)
+
+    def views(self, batch: Batch) -> dict[str, Tensor]:
+        synthesis = self.generator.synthesis
+        return super().views(replace(batch, real=coarse(batch.real, float(synthesis.growth), synthesis.doublings)))

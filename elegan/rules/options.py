@@ -53,7 +53,7 @@ NETWORKS: dict[str, Pair] = {
     "stylegan": Pair(StyleGANGenerator, StyleGANDiscriminator, ("none",), JOINED, ("widest", "depth"), ("widest",)),
     "stylegan2": Pair(StyleGAN2Generator, StyleGAN2Discriminator, ("none",), JOINED, ("widest", "depth"), ("widest",)),
     "r3gan": Pair(R3GANGenerator, R3GANDiscriminator, ("none",), JOINED, ("widest",), ("widest",)),
-    "mlp": Pair(MLPGenerator, MLPDiscriminator, ("spectral", "none"), EITHER, ("depth", "activation"), ("depth", "activation", "waves")),
+    "mlp": Pair(MLPGenerator, MLPDiscriminator, ("spectral", "none"), JOINED, ("depth", "activation"), ("depth", "activation", "waves")),
 }
 
 

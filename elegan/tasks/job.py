@@ -138,7 +138,7 @@ def make_job(asked: Mapping[str, Any], *, strict: bool, download: bool = False, 
     notes = list(data.notes)
     found = choose_model(own, data, notes)
     device = find_device(own.device).type
-    preset, chosen = found.starting_point(own.preset, data.spec, len(data), device)
+    preset, chosen = found.starting_point(own.preset, data.spec, len(data), device, other)
     notes += preset_note(found.name, preset, chosen, data, device)
     own = dataclasses.replace(own, model=own.model if own.model.endswith(".py") else found.name, preset=preset)
     steps = None if "steps" in found.parameters else other.pop("steps", None)

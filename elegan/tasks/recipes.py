@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from elegan.game import Preset, Recipe, Spec
 
 AUTOMATIC = "automatic"
-"""The preset of a variant that works its options out: `automatic(spec, images, device)` in its file."""
+"""The preset of a variant that works its options out: `automatic(spec, images, device, batch)` in its file, with the batch that was
+given or None."""
 
 COMMAND_LINE_FLAGS = {"listener", "options", "dry_run", "json", "debug", "help"}
 
@@ -89,16 +90,20 @@ class RecipeModule:
         fits = [name for name, preset in self.presets.items() if preset.sides is not None and preset.sides[0] <= side <= preset.sides[1]]
         return fits[0] if fits else "none"
 
-    def starting_point(self, preset: str, spec: Spec, images: int, device: str) -> tuple[str, Mapping[str, object]]:
+    def starting_point(
+        self, preset: str, spec: Spec, images: int, device: str, given: Mapping[str, object]
+    ) -> tuple[str, Mapping[str, object]]:
         """The preset that `preset` means, and its options: of "auto" the one made for images of this size, or else `automatic`,
-        what the variant works out of the data and the device, or else "none". OptionError for a preset that is not there.
+        what the variant works out of the data, the device and a batch that is given, or else "none". OptionError for a preset that
+        is not there.
         """
         automatic = getattr(self.module, "automatic", None)
         if preset == "auto":
             preset = self.preset_for(spec)
             preset = AUTOMATIC if preset == "none" and automatic and not spec.is_point else preset
         if preset == AUTOMATIC and automatic:
-            return preset, automatic(spec, images, device)
+            batch = convert("batch", given["batch"], int) if "batch" in given else None
+            return preset, automatic(spec, images, device, batch)
         if preset != "none" and preset not in self.presets:
             there = [*self.presets, "none", *([AUTOMATIC] if automatic else [])]
             raise OptionError(f"--preset: {self.name} has no preset {preset!r}. {nearest(preset, there)}")

@@ -9,6 +9,7 @@ from elegan.engine.average import Average
 from elegan.engine.run import Run, find_run
 from elegan.errors import OptionError, RunError
 from elegan.game import GAN
+from elegan.networks.attention import SelfAttention
 from elegan.tasks.loading import newest_weights
 
 LEAST = 0.1
@@ -58,9 +59,20 @@ def networks_of(gan: GAN) -> tuple[str, ...]:
 def freeze(gan: GAN, blocks: int) -> None:
     """Leave the first `blocks` blocks of the discriminator, those next to the image, as they are; OptionError if it has fewer."""
     layers = getattr(getattr(gan, "discriminator", None), "blocks", None)
-    found = [block for block in layers if any(True for _ in block.parameters())] if isinstance(layers, nn.Sequential) else []
+    found = blocks_of(layers) if isinstance(layers, nn.Sequential) else []
     if blocks >= len(found):
         has = f"has {len(found)} blocks" if found else "has no blocks in a row"
         raise OptionError(f"--freeze: got {blocks}, and the discriminator {has}; at least one has to learn.")
-    for block in found[:blocks]:
-        block.requires_grad_(False)
+    for layer in [layer for block in found[:blocks] for layer in block]:
+        layer.requires_grad_(False)
+
+
+def blocks_of(layers: nn.Sequential) -> list[list[nn.Module]]:
+    """Each convolution, or residual block, with what follows it: norm, activation, attention."""
+    found: list[list[nn.Module]] = []
+    for layer in layers:
+        if any(weight.dim() > 1 for weight in layer.parameters()) and not isinstance(layer, SelfAttention):
+            found.append([layer])
+        elif found:
+            found[-1].append(layer)
+    return found

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from math import sqrt
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from elegan.losses.orthogonality import filters, orthogonality
+from elegan.networks.equalised import EqualisedConv2d, EqualisedLinear
 from elegan.networks.layers import spectral_norm
+from elegan.networks.stylegan2 import ModulatedConv2d
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +59,18 @@ def test_a_convolutions_filters_are_its_output_channels(layer: nn.Conv2d) -> Non
 def test_so_are_a_transposed_convolutions(layer: nn.ConvTranspose2d) -> None:
     torch.testing.assert_close(orthogonality(layer), by_definition(layer.weight.transpose(0, 1).flatten(1)))
     assert not torch.isclose(orthogonality(layer), by_definition(layer.weight.flatten(1)))
+
+
+def test_layers_of_equalised_rates_count_as_they_are_used() -> None:
+    flat, spatial, modulated = EqualisedLinear(6, 4, rate=0.01), EqualisedConv2d(3, 5, 3), ModulatedConv2d(3, 5, 3, 8)
+    torch.testing.assert_close(orthogonality(flat), by_definition(flat.weight * 0.01 / sqrt(6)))
+    torch.testing.assert_close(orthogonality(spatial), by_definition(spatial.weight.flatten(1) / sqrt(27)))
+    style = by_definition(modulated.style.weight / sqrt(8))
+    torch.testing.assert_close(orthogonality(modulated), by_definition(modulated.weight.flatten(1) / sqrt(27)) + style)
+
+
+def test_embeddings_and_norms_are_left_alone() -> None:
+    assert list(filters(nn.Sequential(nn.Embedding(3, 4), nn.BatchNorm2d(4)))) == []
 
 
 def test_filters_of_different_groups_see_different_inputs() -> None:

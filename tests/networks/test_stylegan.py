@@ -252,6 +252,14 @@ def test_layers_that_are_not_in_use_are_left_alone(batches_of: BatchesOf) -> Non
     }
 
 
+def test_the_picture_of_what_is_augmented_shows_coarse_images(batches_of: BatchesOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    gan: Any = made(augment="colour").build()
+    monkeypatch.setattr(gan, "augment", lambda images, random, stream: images)
+    gan.grow(1.5)
+    batch = batches_of(SPEC)(0)
+    torch.testing.assert_close(gan.views(batch)["augmented"][: len(batch)], coarse(batch.real, 1.5, 3))
+
+
 def test_samples_of_the_average_are_as_large_as_its_growth(batches_of: BatchesOf) -> None:
     gan: Any = made().build()
     prepare_networks(gan)
@@ -273,7 +281,7 @@ def test_mixing_is_among_the_layers_in_use() -> None:
         assert (int(crossover.min()), int(crossover.max())) == (1, last)
 
 
-def training(folder: Path, batches: Callable[[int], Batch], rounds: int) -> Training:
+def training(folder: Path, batches: Callable[[int], Batch], rounds: int, save_every: int = 100) -> Training:
     torch.manual_seed(0)
     recipe = made(average_half_life=20.0)
     gan = recipe.build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -286,13 +294,13 @@ def training(folder: Path, batches: Callable[[int], Batch], rounds: int) -> Trai
         return replace(batches(step), progress=step / rounds)
 
     turns = Turns(gan, recipe.optimizers, Settings(seed=1), Average(gan, 20.0))
-    return Training(turns, growing, run, Intervals(100, log=1), Listener())
+    return Training(turns, growing, run, Intervals(save_every, log=1), Listener())
 
 
 def test_a_run_that_is_resumed_while_it_grows_is_the_uninterrupted_one(tmp_path: Path, batches_of: BatchesOf) -> None:
-    """It stops while the first doubling fades in, before the last layers have moments."""
+    """It stops while the first doubling fades in, before the last layers have moments. The other saves, and so samples, all the time."""
     batches, rounds, stop = batches_of(SPEC), 8, 1
-    straight = training(tmp_path / "straight", batches, rounds)
+    straight = training(tmp_path / "straight", batches, rounds, save_every=1)
     straight.train(rounds)
     half = training(tmp_path / "halves", batches, rounds)
     half.listener.progress = lambda progress: signal.raise_signal(signal.SIGTERM) if progress.step == stop else None
@@ -329,6 +337,9 @@ def test_an_average_that_is_all_but_grown_is_read_as_grown() -> None:
     part.growth.fill_(2.9999999)
     assert part.eval().present() == 3
     assert not part.fades
+    part.growth.fill_(1.2345678)
+    assert part.present() == 2
+    assert float(part.growth) == pytest.approx(1.2345678, abs=1e-7)  # to be looked at changes nothing
     part.growth.fill_(2.25)
     assert part.present() == 3
     assert part.fades

@@ -116,6 +116,10 @@ def test_a_picture_shows_what_the_discriminator_sees_beside_samples(tmp_path: Pa
     gan = turns(augment="translation").gan
     assert gan.views(batch(0))["augmented"].shape == (2 * COUNT, *SPEC.shape)
     assert turns().gan.views(batch(0)) == {}
+    noisy = turns(augment="translation", instance_noise=0.5).gan
+    begun, done = (noisy.views(replace(batch(0), progress=progress))["augmented"][:COUNT] for progress in (0.0, 1.0))
+    assert torch.equal(done, gan.views(batch(0))["augmented"][:COUNT])
+    assert (begun - done).std() > 0.4
     small = {"width": 4, "discriminator_width": 4, "batch": 8, "steps": 1, "precision": "fp32"}
     run = elegan.train("digits", model="dcgan", augment="cutout", out=str(tmp_path), **small)
     assert (run.path / "augmented.png").is_file()

@@ -14,15 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elegan.augment import augmentation
+from elegan.engine.turns import Settings, Turns
 from elegan.errors import OptionError
 from elegan.game import Attribute, Batch, Spec
+from elegan.learning import prepare_networks
 from elegan.losses.objectives import objective
+from elegan.losses.orthogonality import orthogonality
 from elegan.losses.penalties import penalty
 from elegan.networks.conditions import Conditions
 from elegan.networks.r3gan import R3GANDiscriminator
 from elegan.randomness import Randomness, SeedRandomness
 from elegan.rules.noise import InstanceNoise, draw
-from elegan.rules.options import Game, Learning, Networks, Telling, image_recipe
+from elegan.rules.options import NETWORKS, Game, Learning, Networks, Telling, image_recipe
 from elegan.rules.two_player import Remedies, TwoPlayer
 
 SPEC = Spec(1, 8, 8)
@@ -236,6 +239,30 @@ def test_a_penalty_on_each_samples_gradient_refuses_batch_norm() -> None:
     with pytest.raises(OptionError, match=r"with batch norm does not have\. Use --discriminator-norm none"):
         small(Game(penalty="gradient_penalty"))
     small(Game(penalty="gradient_penalty"), discriminator_norm="none")
+
+
+def test_fully_connected_networks_are_not_told_by_batch_norm() -> None:
+    with pytest.raises(OptionError, match="Use --generator-condition concatenate"):
+        Networks("mlp", discriminator_norm="none").check(Telling("batch_norm"))
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_every_remedy_goes_with_every_network(network: str, batches_of: Callable[..., Batches]) -> None:
+    """All at once, for one round: each has something to say, and all weights stay finite."""
+    pair, spec = NETWORKS[network], Spec(3, 32, 32, ("a", "b"))
+    networks = Networks(network, 80, 4, 4, discriminator_norm=pair.norms[-1])  # type: ignore[arg-type]
+    everything = Game(
+        **{"penalty": "r1+r2", "penalty_interval": 2, "clip_weights": 5.0, "orthogonal": 0.1, "instance_noise": 0.1},
+        **{"augment": "ada_full", "augment_probability": 1.0, "lecam": 0.1, "label_smoothing": 0.1},
+    )  # type: ignore[arg-type]
+    recipe = image_recipe(spec, networks, everything, Learning(), Telling(pair.told[0], "auxiliary"))
+    torch.manual_seed(0)
+    gan: Any = recipe.build()
+    prepare_networks(gan)
+    assert float(orthogonality(gan.generator)) > 0
+    readings = Turns(gan, recipe.optimizers, Settings()).round(batches_of(spec)(0), 0)
+    assert {"penalty", "augment_probability"} <= readings.keys()
+    assert all(bool(torch.isfinite(value).all()) for value in [*readings.values(), *gan.state_dict().values()])
 
 
 def test_a_residual_discriminator_has_no_batch_norm() -> None:

@@ -7,13 +7,19 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from torch import nn
 
 import elegan
 from elegan.engine.loop import Training
 from elegan.errors import OptionError, RunError
 from elegan.game import Spec
 from elegan.gans import stylegan2
+from elegan.networks.attention import SelfAttention
+from elegan.networks.biggan import BigGANDiscriminator
+from elegan.networks.dcgan import DCGANDiscriminator
+from elegan.networks.resnet import DownBlock
 from elegan.tasks import job
+from elegan.tasks.transfer import blocks_of
 
 SMALL = {"model": "cgan", "width": 8, "discriminator_width": 8, "batch": 16, "precision": "fp32", "preset": "none"}
 
@@ -61,11 +67,32 @@ def test_frozen_blocks_stay_what_they_were(source: elegan.Run, tmp_path: Path) -
     assert not torch.equal(begun["gan.discriminator.blocks.2.weight"], given["gan.discriminator.blocks.2.weight"])
 
 
+def test_a_block_is_a_convolution_with_what_follows_it() -> None:
+    blocks = DCGANDiscriminator((1, 32, 32), width=4).blocks
+    found = blocks_of(blocks)
+    assert [sum(isinstance(layer, nn.Conv2d) for layer in block) for block in found] == [1, 1, 1]
+    assert [sum(isinstance(layer, nn.BatchNorm2d) for layer in block) for block in found] == [0, 1, 1]
+    attended = BigGANDiscriminator((3, 64, 64), width=4).blocks
+    assert sum(isinstance(layer, SelfAttention) for layer in attended) == 1
+    assert len(blocks_of(attended)) == sum(isinstance(layer, DownBlock) for layer in attended) == 5
+
+
+def test_grown_networks_stay_grown(tmp_path: Path) -> None:
+    small = {**SMALL, "model": "stylegan", "widest": 8, "latent": 8, "depth": 1, "out": str(tmp_path)}
+    grown = elegan.train("digits", steps=2, **small)
+    assert float(weights(grown, 2)["gan.generator.synthesis.growth"]) == 2.0
+    begun = weights(elegan.train("digits", steps=4, save_every=1, keep=9, init_from=str(grown.path), **small), 1)
+    growths = {name: float(value) for name, value in begun.items() if name.endswith("growth")}
+    assert all(growth == pytest.approx(2.0, abs=0.01) for growth in growths.values())  # the average's follows slowly
+    new = weights(elegan.train("digits", steps=4, save_every=1, keep=9, **small), 1)
+    assert {float(new[name]) for name in growths} == {0.0}
+
+
 @pytest.mark.parametrize(
     ("options", "error", "said"),
     [
         ({"init_from": "nowhere"}, OptionError, "--init-from: no run 'nowhere'"),
-        ({"init_from": "SOURCE", "freeze": 9}, OptionError, r"--freeze: got 9, and the discriminator has 3 blocks; at least one has to"),
+        ({"init_from": "SOURCE", "freeze": 9}, OptionError, r"--freeze: got 9, and the discriminator has 2 blocks; at least one has to"),
         ({"freeze": -1}, OptionError, "--freeze: got -1"),
         ({"freeze": 1}, OptionError, r"--freeze 1 keeps what a discriminator has learned.*--init-from"),
         ({"model": "stylegan", "init_from": "SOURCE", "freeze": 1}, OptionError, "the discriminator has no blocks in a row"),
@@ -75,9 +102,8 @@ def test_what_cannot_be_is_one_clear_line_and_leaves_no_run(
     options: dict[str, object], error: type[Exception], said: str, source: elegan.Run, tmp_path: Path
 ) -> None:
     asked = {**SMALL, **{name: str(source.path) if value == "SOURCE" else value for name, value in options.items()}}
-    known = {name: value for name, value in asked.items() if name != "widest"}
     with pytest.raises(error, match=said):
-        elegan.train("digits", out=str(tmp_path), steps=1, **known)
+        elegan.train("digits", out=str(tmp_path), steps=1, **asked)
     assert elegan.runs(str(tmp_path)) == []
 
 
@@ -146,6 +172,9 @@ def test_options_are_worked_out_from_the_images_and_the_device() -> None:
     middle = stylegan2.automatic(Spec(3, 256, 256), 200_000, "cuda")
     assert (middle["batch"], middle["width"], middle["penalty_weight"]) == (16, 64, pytest.approx(0.0002 * 256**2 / 16, abs=1e-4))
     assert "augment" not in middle
+    given = stylegan2.automatic(Spec(3, 256, 256), 200_000, "cuda", 64)  # and what follows from the batch, from the given one
+    assert (given["batch"], given["penalty_weight"]) == (64, pytest.approx(0.0002 * 256**2 / 64, abs=1e-4))
+    assert (given["average_half_life"], given["steps"]) == (20_000, 5_000_000 // 64)
     small = stylegan2.automatic(Spec(3, 48, 80), 60, "cpu")
     assert (small["augment"], small["batch"]) == ("ada", 16)
     assert int(str(small["width"])) < 64  # type: ignore[call-overload]
@@ -157,6 +186,7 @@ def test_worked_out_options_are_said_and_can_be_given_otherwise(tmp_path: Path) 
     made = job.make_job(asked, strict=False, listener=messages(said))
     assert made.options.preset == "automatic"
     assert (made.recipe_options["batch"], made.recipe_options["widest"]) == (8, 128)
+    assert made.recipe_options["average_half_life"] == 2500
     (line,) = [line for line in said if line.startswith("Chosen for stylegan2 and 1,437 images of 8x8 on")]
     assert "--augment ada" in line
     again = job.make_job(dict(made.config), strict=False, listener=elegan.Listener())
