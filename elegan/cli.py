@@ -105,7 +105,7 @@ def call(name: str, words: list[str]) -> None:
     try:
         parsed, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        raise OptionError(f"{name}: {error} See `elegan {name} --help`.") from error
+        raise OptionError(f"{name}: {mistake(error, app)} See `elegan {name} --help`.") from error
     if parsed.__name__ != "entry":  # --help, which is cyclopts' own
         parsed(*bound.args, **bound.kwargs)
         return
@@ -114,6 +114,20 @@ def call(name: str, words: list[str]) -> None:
     if hidden := more.keys() & inspect.signature(function).parameters.keys():
         raise OptionError(f"{name}: there is no option --{hidden.pop()}.")
     show(function, {**bound.arguments, **more}, **flags)
+
+
+def mistake(error: Any, app: Any) -> str:
+    """What is wrong with the words, where cyclopts' own sentence would not help."""
+    import cyclopts
+
+    if isinstance(error, cyclopts.UnknownOptionError) and error.token is not None and error.token.keyword:
+        flags = [flag for argument in app.assemble_argument_collection() for flag in argument.names if flag.startswith("--")]
+        return f"there is no option {error.token.keyword}. {nearest(error.token.keyword, flags)}"
+    if isinstance(error, cyclopts.MissingArgumentError) and error.argument is not None and error.argument.index is not None:
+        return f"name a {error.argument.field_info.name.upper()} first."
+    if isinstance(error, cyclopts.UnusedCliTokensError) and error.unused_tokens:
+        return f"got {' '.join(error.unused_tokens)!r} too many; options begin with --."
+    return str(error)
 
 
 def find(where: str) -> Callable[..., Any]:

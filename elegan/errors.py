@@ -31,9 +31,10 @@ class NotFiniteError(EleganError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence that helps after the unknown `name`: the nearest spelling if one is close, else all that is known."""
+    """A sentence that helps after the unknown `name`: what begins so, or the nearest spelling if one is close, else all that is known."""
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+    begun = [option for option in options if len(name) > 2 and option.startswith(name)]
+    close = begun or difflib.get_close_matches(name, options, n=1, cutoff=0.6)
     if close:
         return f"Did you mean {close[0]!r}?"
     return f"Known: {', '.join(options)}." if options else ""

@@ -99,7 +99,7 @@ def make_plan(source: Source, found: Survey, wanted: Wanted) -> Plan:
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     height, width = size
     if not all(SMALLEST <= side <= LARGEST for side in size):
-        raise DataError(f"Size {height}x{width} is not possible: expected both sides within {SMALLEST} to {LARGEST}. Give another size.")
+        raise DataError(f"Size {height}x{width} is not possible: expected both sides within {SMALLEST} to {LARGEST}. Give another --size.")
     return height, width
 
 

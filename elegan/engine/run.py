@@ -8,7 +8,7 @@ import json
 import os
 import reprlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """RunError if another process is training this run; the system lets go of the lock however a process ends."""
+        """RunError if another process is training this run; the system lets go of the lock however a process ends. If it has become
+        no run, its empty folders go."""
         self.make_folders()
         path = self.path / ".lock"
         try:  # no link is followed: it could lead out of the run
@@ -104,9 +105,19 @@ class Run:
             raise RunError(f"could not open {path}: {checkpoint.reason(error)}. Choose another place with --out.") from error
         try:
             take_lock(descriptor, path)
-            yield
+            try:
+                yield
+            finally:
+                if not self.exists():
+                    self.clear_away(path)
         finally:
             os.close(descriptor)
+
+    def clear_away(self, lock: Path) -> None:
+        with suppress(OSError):  # a folder that holds something stays
+            lock.unlink()
+            for folder in (self.path / "samples", self.checkpoint_folder, self.path):
+                folder.rmdir()
 
     def append_log(self, entry: Mapping[str, float]) -> None:
         try:

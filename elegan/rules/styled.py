@@ -38,7 +38,9 @@ class Style:
 
     def check(self, network: str) -> None:
         if network not in STYLED:
-            raise OptionError(f"--network {network} makes no images of styles. Use --network {' or '.join(STYLED)}.")
+            raise OptionError(
+                f"--network {network} makes no images of styles. Use --network {' or '.join(STYLED)}, or another model: rpgan for points."
+            )
         if not 0 <= self.mixing <= 1:
             raise OptionError(f"--mixing: got {self.mixing}, expected a share from 0 to 1.")
         if self.path_length_interval < 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from elegan.errors import OptionError, nearest
 from elegan.tasks.exploring import check_target, exchanged, open_model, parse_layers, parse_table, sheet, write
 from elegan.tasks.films import FORMS, check_film, write_film
-from elegan.tasks.sample import parse_attributes, seeds_name
+from elegan.tasks.sample import asked_name, parse_attributes, seeds_name, shortened
 from elegan.tasks.seeds import parse_seeds
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def interpolate(
     run
         A run directory, or the name of one in ./runs.
     seeds
-        Whose samples the walk passes: 0-7 or 1,2,5-10. With --grid each walk gets its share of them, in order.
+        Whose samples the walk passes: 0-7 or 1,2,5-10; without it four. With --grid each walk gets its share of them, in order,
+        or four.
     frames
         Steps from one sample to the next.
     path
@@ -80,7 +81,7 @@ def interpolate(
         Frames a second.
     out
         NAME.webp, NAME.gif or NAME.mp4 (with pip install 'elegan[video]'); NAME.png for a strip with a row for each walk.
-        Without it walk-SEEDS.webp in the run.
+        Without it walk-SEEDS.webp in the run, and in the name what else was asked.
     best
         From the best save, not the newest, if the run was trained with --held-out.
     model
@@ -98,7 +99,10 @@ def interpolate(
     numbers = parse_seeds(f"0-{KEYFRAMES * rows * columns - 1}" if seeds is None else seeds)
     check_walks(len(numbers), rows * columns, frames)
     found, loaded = open_model(run, best=best, model=model, device=device, listener=listener)
-    name = f"{'best-' if best else ''}walk-{seeds_name(numbers)}.webp"
+    said = asked_name(loaded, class_, attributes, truncation, truncation_cutoff)
+    ways = layers or "", path if path != "auto" else "", grid if grid != "1x1" else "", "" if closed else "open"
+    words = "walk", seeds_name(numbers), shortened("-".join(filter(None, ways)), 24), shortened(said, 24)
+    name = ("best-" if best else "") + "-".join(filter(None, words)) + ".webp"
     target = check_target(Path(out) if out else found.path / name, (*FORMS, ".png"))
     if target.suffix.lower() != ".png":
         check_film(target, fps)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from elegan.errors import OptionError
 from elegan.tasks.exploring import check_target, exchanged, open_model, parse_layers, sheet, write
-from elegan.tasks.sample import parse_attributes, seeds_name
+from elegan.tasks.sample import asked_name, parse_attributes, seeds_name, shortened
 from elegan.tasks.seeds import parse_seeds
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def mix(
     truncation_cutoff
         Truncate only the first so many layers.
     out
-        NAME.png. Without it mix-LAYERS-ROWS-COLUMNS.png in the run.
+        NAME.png. Without it mix-LAYERS-ROWS-COLUMNS.png in the run, and in the name what else was asked.
     best
         From the best save, not the newest, if the run was trained with --held-out.
     model
@@ -76,13 +76,16 @@ def mix(
     if len(across) * len(down) > MOST_PICTURES:
         raise OptionError(f"mix: {len(down)} rows and {len(across)} columns are more than {MOST_PICTURES:,} pictures. Name fewer seeds.")
     found, loaded = open_model(run, best=best, model=model, device=device, listener=listener)
-    name = f"{'best-' if best else ''}mix-{layers}-{seeds_name(down)}-{seeds_name(across)}.png"
+    said = asked_name(loaded, class_, attributes, truncation, truncation_cutoff)
+    words = "mix", shortened(layers, 24), seeds_name(down), seeds_name(across), shortened(said, 24)
+    name = ("best-" if best else "") + "-".join(filter(None, words)) + ".png"
     target, asked = check_target(Path(out) if out else found.path / name, (".png",)), parse_attributes(attributes)
     seeds = (*across, *down)
     latents = loaded.latents(seeds, class_, asked, truncation=truncation, cutoff=truncation_cutoff)
     if latents.shape[1] == 1:
         raise OptionError(
-            "mix: this model makes a picture of its noise as a whole, so no layer can come from another. Styles can be mixed."
+            "mix: this model makes a picture of its noise as a whole, so no layer can come from another. Styles can be mixed, and BigGAN's "
+            "noise where its layers have as much each."
         )
     taken = parse_layers(layers, latents.shape[1])
     top, side = latents[: len(across)], latents[len(across) :]

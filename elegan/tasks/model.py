@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Samples = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
+SHOWN_CLASSES = 20
+
 CHUNK = 64
 """Samples are made so many at a time, always: the same numbers then go through the same arithmetic for each seed."""
 
@@ -166,15 +168,14 @@ class Model:
         """The class of this name. A number is a position too, where no class has a number for its name."""
         names, asked = self.spec.classes, str(class_)
         if not names:
-            raise OptionError(f"--class {class_}: this model knows no classes, because it was trained without labels.")
+            raise OptionError(f"--class {class_}: this model is told no classes. Leave it out, or train one that is, such as cgan.")
         if asked in names:
             return names.index(asked)
         if not re.fullmatch("[0-9]{1,9}", asked):
             raise OptionError(f"--class: there is no class {class_!r}. {nearest(asked, names)}")
         if any(name.isdecimal() for name in names):
-            raise OptionError(
-                f"--class: there is no class named {asked}; with numbers for names, only names count. {nearest(asked, names)}"
-            )
+            there = ", ".join(names[:SHOWN_CLASSES]) + (", ..." if len(names) > SHOWN_CLASSES else "")
+            raise OptionError(f"--class: there is no class named {asked}; with numbers for names, only names count: {there}.")
         if int(asked) >= len(names):
             raise OptionError(f"--class: there is no class {class_!r}, expected a name, or a position from 0 to {len(names) - 1}.")
         return int(asked)

@@ -80,7 +80,7 @@ def plan(
         steps_that_fit,
         target_of_resumed,
     )
-    from elegan.tasks.transfer import source_of
+    from elegan.tasks.transfer import begin_with
 
     check_minutes(minutes, steps)
     shared = planned_processes(processes)
@@ -91,12 +91,12 @@ def plan(
     if shared.count > 1:
         notes.append(f"Time and memory are those of one process that does all the work; {shared.count} share it.")
     run = choose_run(job, Path(out), new)
-    if job.options.init_from != "none" and not run.exists():
-        source_of(job.options.init_from)
     with enough_memory():
         memory = memory_estimate(job)
         precision = str(run.record["precision"]) if run.exists() else choose_precision(job)[0]
         gan = job.build()
+        if job.options.init_from != "none" and not run.exists():
+            notes.append(begin_with(gan, None, job.options.init_from))
         seconds = seconds_per_round(gan, job.recipe.optimizers, job.settings(precision), job.batches().at)
     total = job.recipe.steps if minutes is None else steps_that_fit(minutes, seconds)
     if run.exists():

@@ -205,7 +205,7 @@ def read_images(where: Path, model: Model, fit: str) -> tuple[tuple[str, ...], P
         raise DataError(f"{where} is not there; expected an image or a folder of images.")
     files = sorted(path for path in where.iterdir() if path.suffix.lower() in ENDINGS) if where.is_dir() else [where]
     if not 1 <= len(files) <= MOST_IMAGES:
-        raise DataError(f"{where} holds {len(files)} images, expected 1 to {MOST_IMAGES}.")
+        raise DataError(f"{where} holds {len(files)} images ({', '.join(sorted(ENDINGS))}), expected 1 to {MOST_IMAGES}.")
     spec, found = model.spec, []
     for path in files:
         try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 AUTOMATIC = "automatic"
 """The preset of a variant that works its options out: `automatic(spec, images, device, batch)` in its file, with the batch that was
-given or None."""
+given or None. The presets of such a variant were made for a CPU, so that other devices do not take them by themselves."""
 
 COMMAND_LINE_FLAGS = {"listener", "options", "dry_run", "json", "debug", "help"}
 
@@ -94,13 +94,13 @@ class RecipeModule:
         self, preset: str, spec: Spec, images: int, device: str, given: Mapping[str, object]
     ) -> tuple[str, Mapping[str, object]]:
         """The preset that `preset` means, and its options: of "auto" the one made for images of this size, or else `automatic`,
-        what the variant works out of the data, the device and a batch that is given, or else "none". OptionError for a preset that
-        is not there.
+        what the variant works out of the data, the device and a batch that is given, or else "none". Where there is `automatic`,
+        presets are for a CPU. OptionError for a preset that is not there.
         """
         automatic = getattr(self.module, "automatic", None)
         if preset == "auto":
             preset = self.preset_for(spec)
-            preset = AUTOMATIC if preset == "none" and automatic and not spec.is_point else preset
+            preset = AUTOMATIC if (preset == "none" or device != "cpu") and automatic and not spec.is_point else preset
         if preset == AUTOMATIC and automatic:
             batch = convert("batch", given["batch"], int) if "batch" in given else None
             return preset, automatic(spec, images, device, batch)

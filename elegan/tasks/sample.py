@@ -104,10 +104,7 @@ def sample(
             listener.message(note)
     classes, names = loaded.classes_of(numbers, class_), folder_names(loaded.spec.classes)
     asked = parse_attributes(attributes)
-    named = None if class_ is None else names[classes[0]]
-    said = "-".join(
-        word for word in (safe_name(attributes) if attributes else named, truncated_name(truncation, truncation_cutoff)) if word
-    )
+    said = asked_name(loaded, class_, attributes, truncation, truncation_cutoff)
     target = Path(out) if out else found.path / (("best-" if best else "") + grid_name(numbers, said or None))
     check_target(target)
     pixels = loaded.sample(numbers, class_, asked, truncation=truncation, cutoff=truncation_cutoff)
@@ -172,6 +169,13 @@ def seeds_name(seeds: tuple[int, ...]) -> str:
     groups = [[seed for _, seed in group] for _, group in groupby(enumerate(seeds), lambda pair: pair[1] - pair[0])]
     said = [f"{group[0]}-{group[-1]}" if len(group) > 2 else "_".join(map(str, group)) for group in groups]
     return shortened("_".join(said), 40)
+
+
+def asked_name(model: Model, class_: str | None, attributes: str | None, truncation: float, cutoff: int | None) -> str:
+    """What a picture's name says of what its samples were asked to be; empty where that is nothing. OptionError for another class."""
+    named = None if class_ is None else folder_names(model.spec.classes)[model.class_number(class_)]
+    words = safe_name(attributes) if attributes else named, truncated_name(truncation, cutoff)
+    return "-".join(word for word in words if word)
 
 
 def truncated_name(truncation: float, cutoff: int | None) -> str:

@@ -79,12 +79,13 @@ def train(
     ----------
     data
         digits, a folder of images (class subfolders are labels), a zip file, a parquet file, mnist or fashion_mnist, or
-        hf://owner/name for a data set on Hugging Face's hub.
+        hf://owner/name for a data set on Hugging Face's hub; or points: ring, grid, moons, NAME.csv, NAME.npy.
     model
-        A model that `elegan recipes` lists, or a file of your own. Without it: cgan for labelled data, else dcgan.
+        A model that `elegan recipes` lists, or a file of your own. Without it: cgan for labelled data, rpgan for points, else
+        dcgan.
     preset
         Options that go together; without it the one made for images of this size, or else, where the model works them out of
-        the data and the device, automatic. none: none.
+        the data and the device, automatic; so on a GPU. none: none.
     config
         A YAML file of options, such as config.yaml of a run. What is given beside it wins.
     steps
@@ -252,8 +253,10 @@ def choose_run(job: Job, out: Path, new: bool) -> Run:
 def check_minutes(minutes: float | None, steps: int | None) -> None:
     from elegan.errors import OptionError
 
-    if minutes is not None and (steps is not None or minutes <= 0):
-        raise OptionError(f"--minutes: got {minutes} with --steps {steps}; give one of the two, and more than 0 minutes.")
+    if minutes is not None and not minutes > 0:
+        raise OptionError(f"--minutes: got {minutes}, expected more than 0.")
+    if minutes is not None and steps is not None:
+        raise OptionError(f"--minutes: got {minutes} with --steps {steps}; give one of the two.")
 
 
 def start(job: Job, run: Run, sitting: Sitting, listener: Listener) -> tuple[Training, int]:

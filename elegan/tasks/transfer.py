@@ -61,8 +61,9 @@ def freeze(gan: GAN, blocks: int) -> None:
     layers = getattr(getattr(gan, "discriminator", None), "blocks", None)
     found = blocks_of(layers) if isinstance(layers, nn.Sequential) else []
     if blocks >= len(found):
-        has = f"has {len(found)} blocks" if found else "has no blocks in a row"
-        raise OptionError(f"--freeze: got {blocks}, and the discriminator {has}; at least one has to learn.")
+        if not found:
+            raise OptionError(f"--freeze: got {blocks}, and this discriminator has no blocks in a row (StyleGAN's grows). Leave it out.")
+        raise OptionError(f"--freeze: got {blocks}, and the discriminator has {len(found)} blocks; at least one has to learn.")
     for layer in [layer for block in found[:blocks] for layer in block]:
         layer.requires_grad_(False)
 

@@ -205,6 +205,15 @@ def test_a_mixture_has_its_columns_layers_and_its_rows_others(styled_run: elegan
     whole = cells(elegan.mix(styled_run, rows="0-1", columns="4-6", layers="0-5", out=tmp_path / "whole.png"), 3, 4)
     assert np.array_equal(whole[1:, 1:], np.stack([model.sample("4-6")[..., 0]] * 2))
     assert elegan.mix(styled_run).name == "mix-coarse-0-3-4-9.png"
+    assert elegan.mix(styled_run, layers="1,2", truncation=0.5).name == "mix-1,2-0-3-4-9-truncated-0.5.png"
+
+
+def test_what_was_asked_is_in_the_name_so_that_nothing_else_is_overwritten(noise_run: elegan.Run, styled_run: elegan.Run) -> None:
+    asked = {"seeds": "0-1", "frames": 1}
+    name = elegan.interpolate(styled_run, layers="0-2", path="lerp", closed=False, truncation=0.5, **asked).name
+    assert name == "walk-0_1-0-2-lerp-open-truncated-0.5.webp"
+    assert elegan.interpolate(styled_run, seeds="0-3", frames=1, grid="2x1").name == "walk-0-3-2x1.webp"
+    assert elegan.interpolate(noise_run, class_="7", **asked).name == "walk-0_1-7.webp"
 
 
 def test_what_cannot_be_mixed_is_refused(noise_run: elegan.Run, styled_run: elegan.Run) -> None:

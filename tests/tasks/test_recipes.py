@@ -259,3 +259,25 @@ def test_an_option_is_not_there_twice(write: Write) -> None:
 def test_a_variant_that_works_its_options_out_says_so() -> None:
     assert any(line.startswith("Preset automatic: What suits images of this size") for line in summarise("stylegan2").lines())
     assert summarise("dcgan").automatic == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "on_cpu", "on_gpu"), [("r3gan", "small", "automatic"), ("biggan", "small", "automatic"), ("dcgan", "small", "small")]
+)
+def test_a_preset_for_a_cpu_is_not_taken_on_a_gpu(model: str, on_cpu: str, on_gpu: str) -> None:
+    found, spec = find_recipe(model), Spec(3, 32, 32)
+    assert found.starting_point("auto", spec, 50_000, "cpu", {})[0] == on_cpu
+    preset, options = found.starting_point("auto", spec, 50_000, "cuda", {})
+    assert preset == on_gpu
+    asked = found.starting_point("small", spec, 50_000, "cuda", {})
+    assert asked[0] == "small"
+    if on_gpu == "automatic":
+        assert options["batch"] == 256
+        assert found.starting_point("auto", spec, 50_000, "cuda", {"batch": "64"})[1]["batch"] == 64
+
+
+@pytest.mark.parametrize("side", [16, 32, 64, 128, 256, 512])
+def test_bigganss_layers_have_as_much_noise_each(side: int) -> None:
+    found, spec = find_recipe("biggan"), Spec(3, side, side)
+    options = {**found.starting_point("automatic", spec, 50_000, "cuda", {})[1], "width": 1, "discriminator_width": 1}
+    assert found.make(spec, options).build().generator.latent_layers > 1  # type: ignore[union-attr]

@@ -130,13 +130,13 @@ def test_a_position_counts_where_no_class_is_named_by_a_number() -> None:
     assert model_of("cat", "dog").classes_of((0,), "0") == (0,)
     assert model_of("3", "5").classes_of((0,), 5) == (1,)
     for classes, asked, said in (
-        (("3", "5"), 1, "no class named 1; with numbers for names, only names count. Known: 3, 5"),
+        (("3", "5"), 1, "no class named 1; with numbers for names, only names count: 3, 5"),
         (("3", "dog"), "0", "no class named 0; with numbers"),
         (("cat", "dog"), 2, "no class 2, expected a name, or a position from 0 to 1"),
         (("cat", "dog"), "\u00b2", "no class '\u00b2'. Known"),
         (("cat", "dog"), "9" * 5000, "no class"),
         (("cat", "dog"), -1, "no class -1. Known"),
-        ((), 1, "knows no classes"),
+        ((), 1, "is told no classes"),
     ):
         with pytest.raises(OptionError) as error:
             model_of(*classes).classes_of((0,), asked)
@@ -451,7 +451,7 @@ def test_attributes_that_cannot_be_are_refused(people: elegan.Run, said: str, co
 def test_a_model_of_classes_knows_no_attributes_and_one_of_attributes_no_classes(people: elegan.Run, run: elegan.Run) -> None:
     with pytest.raises(OptionError, match="knows no attributes"):
         elegan.sample(run, attributes="age=3")
-    with pytest.raises(OptionError, match="knows no classes"):
+    with pytest.raises(OptionError, match="is told no classes"):
         elegan.sample(people.path, class_="age")
 
 

@@ -194,7 +194,7 @@ def test_a_model_in_a_file_of_ones_own_is_trained_and_only_loaded_when_named(tmp
     with pytest.raises(elegan.RunError, match="--model"):
         elegan.load(run.path)
     assert elegan.load(run.path, model=str(mine)).sample("0-3").shape == (4, 8, 8, 1)
-    with pytest.raises(elegan.OptionError, match="knows no classes"):
+    with pytest.raises(elegan.OptionError, match="is told no classes"):
         elegan.load(run.path, model=str(mine)).sample(0, "1")
 
 

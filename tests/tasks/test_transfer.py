@@ -95,7 +95,11 @@ def test_grown_networks_stay_grown(tmp_path: Path) -> None:
         ({"init_from": "SOURCE", "freeze": 9}, OptionError, r"--freeze: got 9, and the discriminator has 2 blocks; at least one has to"),
         ({"freeze": -1}, OptionError, "--freeze: got -1"),
         ({"freeze": 1}, OptionError, r"--freeze 1 keeps what a discriminator has learned.*--init-from"),
-        ({"model": "stylegan", "init_from": "SOURCE", "freeze": 1}, OptionError, "the discriminator has no blocks in a row"),
+        (
+            {"model": "stylegan", "init_from": "SOURCE", "freeze": 1},
+            OptionError,
+            r"this discriminator has no blocks in a row \(StyleGAN's grows\). Leave it out",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_clear_line_and_leaves_no_run(
@@ -107,9 +111,16 @@ def test_what_cannot_be_is_one_clear_line_and_leaves_no_run(
     assert elegan.runs(str(tmp_path)) == []
 
 
-def test_a_dry_run_finds_the_source_too(tmp_path: Path) -> None:
+def test_a_dry_run_finds_the_source_too(source: elegan.Run, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--init-from: no run 'nowhere'"):
         elegan.plan("digits", out=str(tmp_path), steps=1, init_from="nowhere", **SMALL)
+    assert any("Begins with the weights of" in note for note in elegan.plan("digits", init_from=str(source.path), **SMALL).notes)
+    other = {**SMALL, "model": "stylegan2", "widest": 8, "latent": 8}
+    with pytest.raises(OptionError, match="of this model's weights by name and shape"):
+        elegan.plan("digits", out=str(tmp_path), steps=1, init_from=str(source.path), **other)
+    with pytest.raises(OptionError, match="of this model's weights by name and shape"):
+        elegan.train("digits", out=str(tmp_path), steps=1, init_from=str(source.path), **other)
+    assert list(tmp_path.iterdir()) == []  # nothing is left of what was refused
 
 
 def test_what_a_run_begins_with_is_saved_at_once(source: elegan.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
