@@ -120,9 +120,10 @@ def mistake(error: Any, app: Any) -> str:
     """What is wrong with the words, where cyclopts' own sentence would not help."""
     import cyclopts
 
-    if isinstance(error, cyclopts.UnknownOptionError) and error.token is not None and error.token.keyword:
+    if isinstance(error, cyclopts.UnknownOptionError) and error.token is not None:
         flags = [flag for argument in app.assemble_argument_collection() for flag in argument.names if flag.startswith("--")]
-        return f"there is no option {error.token.keyword}. {nearest(error.token.keyword, flags)}"
+        asked = error.token.keyword or error.token.value
+        return f"there is no option {asked}. {nearest(asked, flags)}"
     if isinstance(error, cyclopts.MissingArgumentError) and error.argument is not None and error.argument.index is not None:
         return f"name a {error.argument.field_info.name.upper()} first."
     if isinstance(error, cyclopts.UnusedCliTokensError) and error.unused_tokens:

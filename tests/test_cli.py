@@ -164,6 +164,7 @@ def pictures(folder: Path, count: int, size: tuple[int, int] = (8, 8)) -> Path:
         (("train", "digits", "--minutes", "0"), ("--minutes: got 0.0, expected more than 0",)),
         (("sample", "nothing"), ("nothing",)),
         (("sample", "nothing", "--trunc", "0.5"), ("sample: there is no option --trunc. Did you mean '--truncation'?",)),
+        (("sample", "--trunc", "0.5", "nothing"), ("sample: there is no option --trunc. Did you mean '--truncation'?",)),
         (("sample",), ("sample: name a RUN first. See `elegan sample --help`",)),
         (("mix", "one", "two"), ("mix: got 'two' too many; options begin with --",)),
         (("data", "nothing"), ("nothing",)),

@@ -301,12 +301,15 @@ def optimizer_tensors(turns: Turns) -> checkpoint.Tensors:
 
 
 def load_optimizers(turns: Turns, tensors: checkpoint.Tensors) -> None:
-    """Put the moments back, each in the memory layout of its weight: the fused step walks both in storage order."""
+    """Put the moments back, each in the memory layout of its weight: the fused step walks both in storage order. RunError if they are
+    not those of these weights."""
     for player, optimizer in turns.optimizers.items():
         optimizer.state.clear()
         for index, weight in enumerate(turns.weights[player]):
             prefix = f"{player}.{index}."
             mine = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            if any(value.dim() and value.shape != weight.shape for value in mine.values()):
+                raise RunError(f"the saved optimizer of the {player} does not fit its weights: it was made with other options.")
             if mine:
                 optimizer.state[weight] = {name: like(weight, value) for name, value in mine.items()}
 

@@ -32,10 +32,8 @@ def seconds_per_round(gan: GAN, optimizers: Mapping[str, Optimizer], settings: S
     """The mean time of a round after a warm-up, over whole periods of the game."""
     turns, period = Turns(gan, optimizers, settings), min(gan.period, LONGEST_PERIOD)
     rounds = period * ceil(ROUNDS / period)
-    with unchanged(gan):
-        gan.rehearse(USUAL)
-        time_rounds(turns, batches, ROUNDS)
-        return time_rounds(turns, batches, rounds) / rounds
+    rehearsed(turns, batches, ROUNDS)
+    return rehearsed(turns, batches, rounds) / rounds
 
 
 def faster_precision(gan: GAN, optimizers: Mapping[str, Optimizer], settings: Settings, batches: Batches) -> tuple[str, dict[str, float]]:
@@ -45,11 +43,9 @@ def faster_precision(gan: GAN, optimizers: Mapping[str, Optimizer], settings: Se
     all lazy terms come at once.
     """
     contestants = {name: Turns(gan, optimizers, replace(settings, precision=name)) for name in ("fp32", "bf16")}
-    with unchanged(gan):
-        gan.rehearse(USUAL)
-        for turns in contestants.values():
-            time_rounds(turns, batches, ROUNDS)
-        repeats = [{name: time_rounds(turns, batches, ROUNDS, first=1) / ROUNDS for name, turns in contestants.items()} for _ in range(3)]
+    for turns in contestants.values():
+        rehearsed(turns, batches, ROUNDS)
+    repeats = [{name: rehearsed(turns, batches, ROUNDS, first=1) / ROUNDS for name, turns in contestants.items()} for _ in range(3)]
     best = {name: min(repeat[name] for repeat in repeats) for name in contestants}
     return ("bf16" if best["fp32"] >= 1.1 * best["bf16"] else "fp32"), best
 
@@ -62,6 +58,13 @@ def unchanged(gan: GAN) -> Iterator[None]:
         yield
     finally:
         gan.load_state_dict(before)
+
+
+def rehearsed(turns: Turns, batches: Batches, rounds: int, first: int = 0) -> float:
+    """The time of so many rounds from the state that the game is in: what it steers by, and how far it has grown, is put back."""
+    with unchanged(turns.gan):
+        turns.gan.rehearse(USUAL)
+        return time_rounds(turns, batches, rounds, first)
 
 
 def time_rounds(turns: Turns, batches: Batches, rounds: int, first: int = 0) -> float:

@@ -97,21 +97,31 @@ class Run:
     def locked(self) -> Iterator[None]:
         """RunError if another process is training this run; the system lets go of the lock however a process ends. If it has become
         no run, its empty folders go."""
-        self.make_folders()
         path = self.path / ".lock"
-        try:  # no link is followed: it could lead out of the run
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
-        except OSError as error:
-            raise RunError(f"could not open {path}: {checkpoint.reason(error)}. Choose another place with --out.") from error
+        descriptor = self.take_lock(path)
         try:
-            take_lock(descriptor, path)
-            try:
-                yield
-            finally:
-                if not self.exists():
-                    self.clear_away(path)
+            yield
         finally:
+            if not self.exists():
+                self.clear_away(path)
             os.close(descriptor)
+
+    def take_lock(self, path: Path) -> int:
+        """A descriptor of `path` that holds the lock."""
+        while True:
+            self.make_folders()
+            try:  # no link is followed: it could lead out of the run
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+            except OSError as error:
+                raise RunError(f"could not open {path}: {checkpoint.reason(error)}. Choose another place with --out.") from error
+            try:
+                take_lock(descriptor, path)
+            except RunError:
+                os.close(descriptor)
+                raise
+            if is_still_there(descriptor, path):
+                return descriptor
+            os.close(descriptor)  # another process has cleared it away in between
 
     def clear_away(self, lock: Path) -> None:
         with suppress(OSError):  # a folder that holds something stays
@@ -130,6 +140,13 @@ class Run:
         """Drop what was logged after `step`: a resumed run logs it again."""
         kept = [json.dumps(entry) for entry in self.log if entry["step"] <= step]
         checkpoint.write_file(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())
+
+
+def is_still_there(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def take_lock(descriptor: int, path: Path) -> None:

@@ -21,24 +21,22 @@ def orthogonality(network: nn.Module) -> Tensor:
 
 
 def filters(network: nn.Module) -> Iterator[Tensor]:
-    """The weights of each linear layer and convolution, whatever its class: (groups, filters, inputs of a filter)."""
+    """The weights of each linear layer and convolution, also of equalised rates: (groups, filters, inputs of a filter)."""
     for layer in network.modules():
-        weight = parameter(layer)
-        if weight is None or weight.dim() < 2 or isinstance(layer, nn.Embedding):
-            continue
-        groups = getattr(layer, "groups", 1)
-        if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d)):  # (in, out / groups, ...)
-            yield weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1).transpose(1, 2).flatten(2)
-        else:
+        if isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d)):
+            weight = parameter(layer)  # (in, out / groups, ...)
+            yield weight.reshape(layer.groups, weight.shape[0] // layer.groups, weight.shape[1], -1).transpose(1, 2).flatten(2)
+        elif isinstance(layer, (nn.Linear, nn.Conv1d, nn.Conv2d)) or hasattr(layer, "weight_gain"):
+            weight, groups = parameter(layer), getattr(layer, "groups", 1)
             yield weight.reshape(groups, weight.shape[0] // groups, -1)
 
 
-def parameter(layer: nn.Module) -> Tensor | None:
-    """The weight that is trained, if the layer has one; where the layer scales it by a number, as for equalised rates, scaled."""
+def parameter(layer: nn.Module) -> Tensor:
+    """The weight that is trained; where the layer scales it by a number, as for equalised rates, scaled."""
     name = "parametrizations.weight.original" if parametrize.is_parametrized(layer, "weight") else "weight"
-    weight = dict(layer.named_parameters()).get(name)
     gain: float = getattr(layer, "weight_gain", 1.0)
-    return weight if weight is None or gain == 1 else weight * gain
+    weight = dict(layer.named_parameters())[name]
+    return weight if gain == 1 else weight * gain
 
 
 def overlap(weight: Tensor) -> Tensor:

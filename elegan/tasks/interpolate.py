@@ -100,7 +100,7 @@ def interpolate(
     check_walks(len(numbers), rows * columns, frames)
     found, loaded = open_model(run, best=best, model=model, device=device, listener=listener)
     said = asked_name(loaded, class_, attributes, truncation, truncation_cutoff)
-    ways = layers or "", path if path != "auto" else "", grid if grid != "1x1" else "", "" if closed else "open"
+    ways = f"layers-{layers}" if layers else "", path if path != "auto" else "", grid if grid != "1x1" else "", "" if closed else "open"
     words = "walk", seeds_name(numbers), shortened("-".join(filter(None, ways)), 24), shortened(said, 24)
     name = ("best-" if best else "") + "-".join(filter(None, words)) + ".webp"
     target = check_target(Path(out) if out else found.path / name, (*FORMS, ".png"))

@@ -31,11 +31,12 @@ def discriminator_features(gan: GAN) -> Features:
     import torch
 
     from elegan.networks.conditions import ToldDiscriminator
+    from elegan.networks.growing import Growing
     from elegan.networks.layers import Surround
 
     discriminator = getattr(gan, "discriminator", None)
     blocks = getattr(discriminator, "blocks", None)
-    if not isinstance(discriminator, ToldDiscriminator) or not isinstance(blocks, torch.nn.Module):
+    if not isinstance(discriminator, ToldDiscriminator) or not isinstance(blocks, (torch.nn.Sequential, Growing)):
         return lambda images: []
     parts = [layer for one in blocks.children() for layer in (one if isinstance(one, torch.nn.ModuleList) else [one])]
     layers = [layer for layer in parts if not isinstance(layer, Surround)]
@@ -49,8 +50,8 @@ def discriminator_features(gan: GAN) -> Features:
             plane = picture(all_asked).mean(0).view(1, 1, *images.shape[2:])
             x = torch.cat([images, plane.expand(len(images), -1, -1, -1).to(images.dtype)], dim=1)
 
-        def keep(layer: torch.nn.Module, given: Any, found: torch.Tensor) -> None:
-            if found.dim() == 4 and found.shape[2] * found.shape[3] > 1:
+        def keep(layer: torch.nn.Module, given: Any, found: Any) -> None:
+            if isinstance(found, torch.Tensor) and found.dim() == 4 and found.shape[2] * found.shape[3] > 1:
                 maps[tuple(found.shape[2:])] = found
 
         hooks = [layer.register_forward_hook(keep) for layer in layers]

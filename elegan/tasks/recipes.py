@@ -103,11 +103,21 @@ class RecipeModule:
             preset = AUTOMATIC if (preset == "none" or device != "cpu") and automatic and not spec.is_point else preset
         if preset == AUTOMATIC and automatic:
             batch = convert("batch", given["batch"], int) if "batch" in given else None
-            return preset, automatic(spec, images, device, batch)
+            return preset, self.worked_out(spec, images, device, batch)
         if preset != "none" and preset not in self.presets:
             there = [*self.presets, "none", *([AUTOMATIC] if automatic else [])]
             raise OptionError(f"--preset: {self.name} has no preset {preset!r}. {nearest(preset, there)}")
         return preset, self.presets[preset].options if preset != "none" else {}
+
+    def worked_out(self, spec: Spec, images: int, device: str, batch: int | None) -> Mapping[str, object]:
+        """What `automatic` says; OptionError if a file's own code fails."""
+        try:
+            found: Mapping[str, object] = self.module.automatic(spec, images, device, batch)
+        except EleganError:
+            raise
+        except Exception as error:
+            raise OptionError(f"{self.where}: automatic(spec, images, device, batch) raised {type(error).__name__}: {error}") from error
+        return found
 
     def resolve(self, chosen: Mapping[str, object], given: Mapping[str, object], other_flags: Iterable[str] = ()) -> dict[str, Any]:
         """All options: the signature's defaults, then `chosen`, such as a preset's, then what was given, as the types ask.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from elegan.engine.loop import Listener, Training
     from elegan.engine.processes import Processes
     from elegan.engine.run import Run
+    from elegan.game import GAN
     from elegan.tasks.job import Job
 
 
@@ -389,6 +390,17 @@ def make_training(job: Job, run: Run, precision: str, listener: Listener) -> Tra
     return Training(turns, job.batches().at, run, Intervals(1), listener)
 
 
+def beginning(job: Job) -> GAN:
+    """The networks as the training would begin with them, to be measured: those of another run may be grown."""
+    from elegan.tasks.transfer import begin_with
+
+    gan = job.build()
+    if job.options.init_from != "none":
+        with job.processes.together():
+            begin_with(gan, None, job.options.init_from)
+    return gan
+
+
 def choose_precision(job: Job) -> tuple[str, dict[str, float]]:
     """What was asked for, or the faster of the two, with the seconds of a round in each."""
     from elegan.engine.measure import faster_precision
@@ -397,13 +409,13 @@ def choose_precision(job: Job) -> tuple[str, dict[str, float]]:
         return job.options.precision, {}
     if job.spec.is_point:  # bfloat16 has no more than three digits, so it would blur them
         return "fp32", {}
-    return faster_precision(job.build(), job.recipe.optimizers, job.settings("fp32"), job.batches().at)
+    return faster_precision(beginning(job), job.recipe.optimizers, job.settings("fp32"), job.batches().at)
 
 
 def steps_within(job: Job, precision: str, minutes: float) -> int:
     from elegan.engine.measure import seconds_per_round
 
-    seconds = seconds_per_round(job.build(), job.recipe.optimizers, job.settings(precision), job.batches().at)
+    seconds = seconds_per_round(beginning(job), job.recipe.optimizers, job.settings(precision), job.batches().at)
     return steps_that_fit(minutes, seconds)
 
 

@@ -10,6 +10,8 @@ from elegan.engine.run import Run, find_run
 from elegan.errors import OptionError, RunError
 from elegan.game import GAN
 from elegan.networks.attention import SelfAttention
+from elegan.networks.growing import Growing
+from elegan.rules.growing import GrowingStyled
 from elegan.tasks.loading import newest_weights
 
 LEAST = 0.1
@@ -31,6 +33,7 @@ def begin_with(gan: GAN, average: Average | None, run: str) -> str:
     taken = {name: tensors[name] for name, value in mine.items() if name in tensors and tensors[name].shape == value.shape}
     for name, value in taken.items():
         mine[name].copy_(value)
+    fit_growth(gan, average)
     weights = {f"gan.{name}" for name, _ in gan.named_parameters()}
     count = sum(mine[name].numel() for name in weights & taken.keys())
     total = sum(mine[name].numel() for name in weights)
@@ -40,6 +43,13 @@ def begin_with(gan: GAN, average: Average | None, run: str) -> str:
     new = sorted(name.removeprefix("gan.") for name in weights - taken.keys())
     others = f" New are {', '.join(new[:3])}{' and others' if len(new) > 3 else ''}." if new else ""
     return f"Begins with the weights of {found.path} at step {step:,}: {count / total:.1%} of them.{others}"
+
+
+def fit_growth(gan: GAN, average: Average | None) -> None:
+    """Networks of another size have grown as far as they can, and those that do not grow in this game are grown."""
+    for part in [*gan.modules(), *(average.modules() if average is not None else [])]:
+        if isinstance(part, Growing):
+            part.grow(min(float(part.growth), part.doublings) if isinstance(gan, GrowingStyled) else part.doublings)
 
 
 def source_of(run: str) -> Run:

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from elegan.engine import checkpoint
 from elegan.engine.loop import Training, load_optimizers, optimizer_tensors, stop_signals
 from elegan.engine.turns import Turns
-from elegan.errors import NotFiniteError
+from elegan.errors import NotFiniteError, RunError
+from elegan.rules.noise import InstanceNoise
+from elegan.rules.two_player import Remedies
 
 MakeTraining = Callable[..., tuple[Training, list[str]]]
 
@@ -174,6 +176,26 @@ def test_moments_come_back_in_the_memory_layout_of_their_weights(make_turns: Cal
     assert torch.equal(first.weights["generator"][0], second.weights["generator"][0])
     moment = second.optimizers["generator"].state[second.weights["generator"][0]]["exp_avg"]
     assert moment.stride() == second.weights["generator"][0].stride()
+
+
+def test_moments_of_other_weights_are_refused(make_training: MakeTraining) -> None:
+    """The fused step would read beyond them."""
+    training, _ = make_training()
+    training.train(1)
+    tensors = optimizer_tensors(training.turns)
+    name = next(name for name, value in tensors.items() if value.dim())
+    with pytest.raises(RunError, match=r"the saved optimizer of the .* does not fit its weights"):
+        load_optimizers(training.turns, {**tensors, name: tensors[name][:1]})
+
+
+def test_the_picture_of_what_is_seen_is_of_this_moment(make_training: MakeTraining) -> None:
+    """With instance noise that falls to nothing, so that at the end there is none in it."""
+    training, _ = make_training(remedies=Remedies(augment=lambda images, random, stream: images, instance_noise=InstanceNoise(2.0)))
+    seen: list[float] = []
+    views = training.gan.views
+    training.gan.views = lambda batch: seen.append(batch.progress) or views(batch)  # type: ignore[func-returns-value, method-assign]
+    training.train(4)
+    assert seen == [0.5, 1.0]
 
 
 def test_a_player_that_has_not_moved_has_no_moments_after_a_resume_either(make_training: MakeTraining) -> None:

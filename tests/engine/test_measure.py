@@ -53,6 +53,24 @@ def test_augmentation_is_measured_as_it_will_be_and_not_as_it_begins(
     assert float(gan.state_dict()["augment.p"]) == 0.0
 
 
+@pytest.mark.parametrize("how", [measure.seconds_per_round, measure.faster_precision])
+def test_each_count_of_rounds_begins_where_the_game_is(
+    how: Callable[..., object], make_gan: Callable[..., TwoPlayer], batches: Callable[[int], Batch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else networks that the warm-up has grown would be timed as grown all the time."""
+    gan, begun, time_rounds = make_gan(normed=True), list[dict[str, Tensor]](), measure.time_rounds
+
+    def watched(*how: Any) -> float:
+        begun.append(copy.deepcopy(gan.state_dict()))
+        return time_rounds(*how)
+
+    monkeypatch.setattr(measure, "time_rounds", watched)
+    how(gan, ADAM, Settings(), batches)
+    assert len(begun) > 1
+    for state in begun[1:]:
+        torch.testing.assert_close(state, begun[0], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(("bf16", "chosen"), [(0.5, "bf16"), (0.90, "bf16"), (0.95, "fp32"), (2.0, "fp32")])
 def test_bfloat16_is_chosen_where_it_is_a_tenth_faster(
     bf16: float, chosen: str, make_gan: Callable[..., TwoPlayer], batches: Callable[[int], Batch], monkeypatch: pytest.MonkeyPatch

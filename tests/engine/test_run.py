@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from elegan.engine import run as engine_run
 from elegan.engine.run import Run, find_run, list_runs, read_mapping, run_name
 from elegan.errors import RunError
 
@@ -161,6 +162,34 @@ def test_a_run_is_trained_by_one_at_a_time(tmp_path: Path) -> None:
         fail()
     with Run(tmp_path / "run").locked():  # the lock went with the exception
         pass
+
+
+def test_what_became_no_run_leaves_no_folder_and_a_file_in_it_stays(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    with run.locked():
+        with pytest.raises(RunError, match="being trained by another process"), Run(run.path).locked():
+            pass
+        assert (run.path / ".lock").exists()  # who is refused clears nothing away
+    assert not run.path.exists()
+    with run.locked():
+        (run.path / "notes.txt").write_text("mine")
+    assert (run.path / "notes.txt").read_text() == "mine"
+
+
+def test_a_lock_that_was_cleared_away_while_it_was_taken_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, taken, take_lock = Run(tmp_path / "run"), list[int](), engine_run.take_lock
+
+    def beaten(descriptor: int, path: Path) -> None:
+        if not taken:
+            run.clear_away(path)
+        taken.append(descriptor)
+        take_lock(descriptor, path)
+
+    monkeypatch.setattr(engine_run, "take_lock", beaten)
+    with run.locked():
+        assert len(taken) == 2
+        with pytest.raises(RunError, match="being trained by another process"), Run(run.path).locked():
+            pass
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", "3", "null", "\xff", "[" * 100_000])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from elegan.losses.orthogonality import filters, orthogonality
+from elegan.networks.conditions import NumberFeatures
 from elegan.networks.equalised import EqualisedConv2d, EqualisedLinear
 from elegan.networks.layers import spectral_norm
 from elegan.networks.stylegan2 import ModulatedConv2d
@@ -70,7 +71,8 @@ def test_layers_of_equalised_rates_count_as_they_are_used() -> None:
 
 
 def test_embeddings_and_norms_are_left_alone() -> None:
-    assert list(filters(nn.Sequential(nn.Embedding(3, 4), nn.BatchNorm2d(4)))) == []
+    others = nn.Embedding(3, 4), NumberFeatures(3, 4), nn.BatchNorm2d(4), nn.LayerNorm((4, 4))
+    assert list(filters(nn.Sequential(*others))) == []
 
 
 def test_filters_of_different_groups_see_different_inputs() -> None:

@@ -211,7 +211,7 @@ def test_a_mixture_has_its_columns_layers_and_its_rows_others(styled_run: elegan
 def test_what_was_asked_is_in_the_name_so_that_nothing_else_is_overwritten(noise_run: elegan.Run, styled_run: elegan.Run) -> None:
     asked = {"seeds": "0-1", "frames": 1}
     name = elegan.interpolate(styled_run, layers="0-2", path="lerp", closed=False, truncation=0.5, **asked).name
-    assert name == "walk-0_1-0-2-lerp-open-truncated-0.5.webp"
+    assert name == "walk-0_1-layers-0-2-lerp-open-truncated-0.5.webp"
     assert elegan.interpolate(styled_run, seeds="0-3", frames=1, grid="2x1").name == "walk-0-3-2x1.webp"
     assert elegan.interpolate(noise_run, class_="7", **asked).name == "walk-0_1-7.webp"
 

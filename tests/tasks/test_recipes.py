@@ -276,6 +276,12 @@ def test_a_preset_for_a_cpu_is_not_taken_on_a_gpu(model: str, on_cpu: str, on_gp
         assert found.starting_point("auto", spec, 50_000, "cuda", {"batch": "64"})[1]["batch"] == 64
 
 
+def test_what_is_wrong_in_a_files_automatic_is_one_line(write: Write) -> None:
+    found = find_recipe(str(write(GROUPS + RETURN + "\n\ndef automatic(spec, images, device):\n    return {}\n")))
+    with pytest.raises(OptionError, match=r"automatic\(spec, images, device, batch\) raised TypeError"):
+        found.starting_point("auto", Spec(3, 32, 32), 100, "cpu", {})
+
+
 @pytest.mark.parametrize("side", [16, 32, 64, 128, 256, 512])
 def test_bigganss_layers_have_as_much_noise_each(side: int) -> None:
     found, spec = find_recipe("biggan"), Spec(3, side, side)

@@ -84,8 +84,22 @@ def test_grown_networks_stay_grown(tmp_path: Path) -> None:
     begun = weights(elegan.train("digits", steps=4, save_every=1, keep=9, init_from=str(grown.path), **small), 1)
     growths = {name: float(value) for name, value in begun.items() if name.endswith("growth")}
     assert all(growth == pytest.approx(2.0, abs=0.01) for growth in growths.values())  # the average's follows slowly
-    new = weights(elegan.train("digits", steps=4, save_every=1, keep=9, **small), 1)
-    assert {float(new[name]) for name in growths} == {0.0}
+    new = elegan.train("digits", steps=4, save_every=1, keep=9, **small)
+    assert {float(weights(new, 1)[name]) for name in growths} == {0.0}
+    half = elegan.train("digits", steps=1, grow_until=1.0, save_every=1, **small)
+    assert float(weights(half, 1)["gan.generator.synthesis.growth"]) < 2.0
+    whole = weights(elegan.train("digits", steps=1, grow_until=0, init_from=str(half.path), **small), 1)
+    assert {float(whole[name]) for name in growths} == {2.0}  # where networks do not grow they are grown
+
+
+def test_networks_of_a_smaller_size_are_grown_no_further_than_they_can(tmp_path: Path) -> None:
+    small = {**SMALL, "model": "stylegan", "widest": 8, "latent": 8, "depth": 1, "out": str(tmp_path)}
+    large = elegan.train("digits", size="32", steps=2, **small)
+    assert float(weights(large, 2)["gan.generator.synthesis.growth"]) == 3.0
+    asked = {"steps": 2, "init_from": str(large.path), **small}
+    assert elegan.plan("digits", **asked).steps == 2
+    begun = weights(elegan.train("digits", **asked), 2)
+    assert float(begun["gan.generator.synthesis.growth"]) == 2.0
 
 
 @pytest.mark.parametrize(
