@@ -62,9 +62,11 @@ NARROW: dict[str, object] = {
 
 PRESETS = {
     "tiny": Preset(
-        {**NARROW, "batch": 64, "steps": 1500},
+        {**NARROW, "penalty_weight": 10.0, "penalty_end": 1.0, "batch": 64, "steps": 3000},
         sides=(8, 15),
         command="elegan train digits --model r3gan",
+        cost="2 minutes on one CPU core",
+        score="98.3% recognised, 95.4% useful (three seeds; docs/results.md)",
     ),
     "small": Preset(
         {**NARROW, "batch": 32, "steps": 10_000},
