@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,11 @@ def exchanged(latents: torch.Tensor, others: torch.Tensor, layers: tuple[int, ..
     mixed = latents.clone()
     mixed[:, list(layers)] = others[:, list(layers)]
     return mixed
+
+
+def file_name(best: bool, words: Iterable[str], ending: str) -> str:
+    """The name of a result without --out: its words, less the empty ones, joined by -."""
+    return "-".join(filter(None, ("best" if best else "", *words))) + ending
 
 
 def check_target(target: Path, forms: tuple[str, ...]) -> Path:

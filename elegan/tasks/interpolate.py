@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from elegan.errors import OptionError, nearest
-from elegan.tasks.exploring import check_target, exchanged, open_model, parse_layers, parse_table, sheet, write
+from elegan.tasks.exploring import check_target, exchanged, file_name, open_model, parse_layers, parse_table, sheet, write
 from elegan.tasks.films import FORMS, check_film, write_film
 from elegan.tasks.sample import asked_name, parse_attributes, seeds_name, shortened
 from elegan.tasks.seeds import parse_seeds
@@ -101,9 +101,8 @@ def interpolate(
     found, loaded = open_model(run, best=best, model=model, device=device, listener=listener)
     said = asked_name(loaded, class_, attributes, truncation, truncation_cutoff)
     ways = f"layers-{layers}" if layers else "", path if path != "auto" else "", grid if grid != "1x1" else "", "" if closed else "open"
-    words = "walk", seeds_name(numbers), shortened("-".join(filter(None, ways)), 24), shortened(said, 24)
-    name = ("best-" if best else "") + "-".join(filter(None, words)) + ".webp"
-    target = check_target(Path(out) if out else found.path / name, (*FORMS, ".png"))
+    words = "walk", seeds_name(numbers), shortened(file_name(False, ways, ""), 24), shortened(said, 24)
+    target = check_target(Path(out) if out else found.path / file_name(best, words, ".webp"), (*FORMS, ".png"))
     if target.suffix.lower() != ".png":
         check_film(target, fps)
     asked = parse_attributes(attributes)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from elegan.errors import OptionError
-from elegan.tasks.exploring import check_target, exchanged, open_model, parse_layers, sheet, write
+from elegan.tasks.exploring import check_target, exchanged, file_name, open_model, parse_layers, sheet, write
 from elegan.tasks.sample import asked_name, parse_attributes, seeds_name, shortened
 from elegan.tasks.seeds import parse_seeds
 
@@ -78,8 +78,8 @@ def mix(
     found, loaded = open_model(run, best=best, model=model, device=device, listener=listener)
     said = asked_name(loaded, class_, attributes, truncation, truncation_cutoff)
     words = "mix", shortened(layers, 24), seeds_name(down), seeds_name(across), shortened(said, 24)
-    name = ("best-" if best else "") + "-".join(filter(None, words)) + ".png"
-    target, asked = check_target(Path(out) if out else found.path / name, (".png",)), parse_attributes(attributes)
+    target = check_target(Path(out) if out else found.path / file_name(best, words, ".png"), (".png",))
+    asked = parse_attributes(attributes)
     seeds = (*across, *down)
     latents = loaded.latents(seeds, class_, asked, truncation=truncation, cutoff=truncation_cutoff)
     if latents.shape[1] == 1:

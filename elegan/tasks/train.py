@@ -85,8 +85,8 @@ def train(
         A model that `elegan recipes` lists, or a file of your own. Without it: cgan for labelled data, rpgan for points, else
         dcgan.
     preset
-        Options that go together; without it the one made for images of this size, or else, where the model works them out of
-        the data and the device, automatic; so on a GPU. none: none.
+        Options that go together; without it the one made for images of this size, or else, and on a GPU first, automatic, where
+        the model works them out of the data and the device. none: none.
     config
         A YAML file of options, such as config.yaml of a run. What is given beside it wins.
     steps
