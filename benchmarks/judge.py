@@ -3,15 +3,17 @@
 recognised: the share of samples that a classifier trained on real images gives the class they were asked for.
 usefulness: the accuracy, on real test images, of a classifier trained on samples alone.
 coverage: the share of real test images that have a sample among their nearest neighbours (Naeem et al., 2020).
+variety: the variance of samples within the classes they were asked for, beside that of real test images.
 closeness: the share of samples suspiciously close to a real training image, beside that of held-out real images.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from elegan.metrics.classifier import DataClassifier, classifier_extractor
+from elegan.metrics.classifier import DataClassifier, Labels, classifier_extractor
 from elegan.metrics.extractors import to_tensor
 from elegan.metrics.fidelity import density_coverage
 from elegan.pictures import Pixels
@@ -24,6 +26,15 @@ def coverage(classifier: DataClassifier, real: Pixels, samples: Pixels, neighbou
     """
     extractor = classifier_extractor(classifier)
     return density_coverage(extractor.features(real).values, extractor.features(samples).values, neighbours)[1]
+
+
+def variety(classifier: DataClassifier, real: Pixels, labels: Labels, samples: Pixels, asked: Labels) -> float:
+    """The variance of `samples` within the classes they were asked for, summed over the classifier's last features, over that of `real`
+    images: the mean over classes. Near 0 where a generator makes one picture for each class."""
+    extractor = classifier_extractor(classifier)
+    features, found = extractor.features(real).values, extractor.features(samples).values
+    ratios = [found[asked == label].var(0).sum() / features[labels == label].var(0).sum() for label in np.unique(labels)]
+    return float(torch.stack(ratios).mean())
 
 
 def nearest_distances(pixels: Pixels, reference: Pixels, rank: int = 1) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from judge import coverage
+from judge import coverage, variety
 from study import data_folder, keep_picture, train_by_command
 
 import elegan
@@ -45,5 +45,6 @@ def measure(data: str, model: str, seed: int, *, samples: int, picture: str = ""
     if trained.spec.classes:
         asked = np.array(trained.classes_of(tuple(range(samples))))
         result["recognised"] = float((found == asked).mean())
+        result["variety"] = variety(judge, test_images, test_labels, pixels, asked)
         result["usefulness"] = accuracy(train_classifier(pixels, asked, seed=seed), test_images, test_labels)
     return result

@@ -17,6 +17,10 @@ from elegan.networks.layers import Norm
 MAPPING_RATE = 0.01
 """The mapping network learns a hundredth as fast as the rest (Karras et al., 2019, section C)."""
 
+SOFTNESS = 0.2
+"""How loud a condition is beside the noise at first. The authors have 1: on Fashion-MNIST the generator then learns one picture for
+each class and hardly leaves it (after 64,000 images 8% of the variance that real images have within classes, where 0.2 has 56%)."""
+
 
 def unit(x: Tensor) -> Tensor:
     """(n, size), each row scaled so that the mean of its squares is 1 (Karras et al., 2018, section 4.2)."""
@@ -24,7 +28,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 class Mapping(nn.Module):
-    """Noise (n, latent) and condition -> styles w (n, size): noise and features of the condition, each of unit size, through
+    """Noise (n, latent) and condition -> styles w (n, size): noise of unit size and features of the condition, softer, through
     `layers` linear layers."""
 
     embedding: nn.Module
@@ -42,7 +46,7 @@ class Mapping(nn.Module):
     def forward(self, noise: Tensor, condition: Tensor | None) -> Tensor:
         x = unit(noise)
         if self.conditions:
-            x = torch.cat([x, unit(self.embedding(condition)).to(x.dtype)], dim=1)
+            x = torch.cat([x, SOFTNESS * unit(self.embedding(condition)).to(x.dtype)], dim=1)
         styles: Tensor = self.layers(x)
         return styles
 

@@ -60,6 +60,17 @@ def test_conditions_reach_the_styles(conditions: Conditions) -> None:
     assert float((styles[0] - styles[1]).norm() / styles[0].norm()) > 0.02
 
 
+@pytest.mark.parametrize("conditions", [Conditions(classes=50), Conditions(numbers=2)], ids=str)
+def test_the_noise_speaks_louder_than_the_condition_at_first(conditions: Conditions) -> None:
+    """As loud, the generator would learn a single picture for each class: the variance that conditions add is near 0.2^2 of the noise's."""
+    torch.manual_seed(0)
+    mapping, noise = Mapping(64, 64, 2, conditions), torch.randn(50, 64)
+    asked = torch.arange(50) if conditions.classes else torch.rand(50, 2) * 2 - 1
+    by_noise = mapping(noise, asked[:1].expand(50, *asked.shape[1:])).detach()
+    by_condition = mapping(noise[:1].expand(50, -1), asked).detach()
+    assert 0.01 < float(by_condition.var(0).sum() / by_noise.var(0).sum()) < 0.1
+
+
 def test_noise_has_no_strength_at_first() -> None:
     noise = Noise(3, 5)
     assert not noise(2, 1.0).any()
