@@ -2,24 +2,48 @@
 
 Usage: ELEGAN_DATA=FOLDER python benchmarks/fashion_mnist.py [cgan|stylegan2 ...]
 
-GANs and classifiers see the 60,000 training images, the 10,000 test images judge. Grids of seeds 0 to 63 of the first
-seed are kept in docs/pictures. The last weights are judged, nothing is selected. The study can be stopped and taken up again.
+GANs and classifiers see the 60,000 training images, the 10,000 test images judge. Pictures of the first seed are kept in
+docs/pictures: grids of seeds 0 to 63, and StyleGAN2 explored. The last weights are judged, nothing is selected. The study can be
+stopped and taken up again.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
-from labelled import measure
-from study import study
+from labelled import keep_grid, measure, open_split
+from PIL import Image
+from study import PICTURES, keep_picture, study
 
-PICTURES = {"cgan": "fashion-mnist.png", "stylegan2": "fashion-mnist-stylegan2.png"}
+import elegan
+
+ARMS = ("cgan", "stylegan2")
+PROJECTED = 8
+"""So many of the first test images are projected."""
 
 
 def measure_arm(arm: str, seed: int) -> dict[str, Any]:
-    return measure("fashion_mnist", arm, seed, samples=10_000, picture=PICTURES[arm] if seed == 0 else "")
+    looks = {"cgan": lambda run: keep_grid(run, "fashion-mnist.png"), "stylegan2": explore}
+    return measure("fashion_mnist", arm, seed, samples=10_000, look=looks[arm] if seed == 0 else None)
+
+
+def explore(run: Path) -> None:
+    """What `elegan mix`, `interpolate`, `directions` and `project` make by themselves; of samples, the first seeds."""
+    keep_grid(run, "fashion-mnist-stylegan2.png")
+    elegan.mix(run, out=PICTURES / "fashion-mnist-mixed.png")
+    elegan.interpolate(run, grid="1x5", frames=8, out=PICTURES / "fashion-mnist-walk.webp")
+    elegan.directions(run, count=4, out=PICTURES / "fashion-mnist-directions.png")
+    with tempfile.TemporaryDirectory() as folder:
+        for i, image in enumerate(open_split("fashion_mnist", "test")[1][:PROJECTED]):
+            Image.fromarray(image[:, :, 0]).save(Path(folder) / f"{i}.png")
+        found = elegan.project(run, folder, edit="0:2")
+    for picture in map(Path, found.pictures.values()):
+        if picture.suffix == ".png":
+            keep_picture(picture, f"fashion-mnist-{picture.name}")
 
 
 if __name__ == "__main__":
-    study("fashion_mnist", sys.argv[1:] or list(PICTURES), range(3), measure_arm)
+    study("fashion_mnist", sys.argv[1:] or ARMS, range(3), measure_arm)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,24 @@ def open_split(data: str, split: str) -> tuple[str, Pixels, Labels]:
     return where, prepared.images, prepared.labels
 
 
-def measure(data: str, model: str, seed: int, *, samples: int, picture: str = "", options: tuple[str, ...] = ()) -> dict[str, Any]:
+def keep_grid(run: Path, name: str) -> None:
+    """Seeds 0 to 63 as docs/pictures/NAME."""
+    keep_picture(Path(elegan.sample(str(run), seeds="0-63")), name)
+
+
+def measure(
+    data: str, model: str, seed: int, *, samples: int, look: Callable[[Path], None] | None = None, options: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """Train with the model's own settings; the last weights are judged. GAN and classifiers see the training images, the test
-    images judge. picture: the name in docs/pictures that the grid of seeds 0 to 63 gets."""
+    images judge. look: is given the run, to keep pictures of it."""
     where, images, labels = open_split(data, "train")
     _, test_images, test_labels = open_split(data, "test")
     with tempfile.TemporaryDirectory() as out:
         run, seconds = train_by_command(where, "--model", model, "--seed", str(seed), "--out", out, *options)
         trained, record = elegan.load(run), elegan.Run(run).record
         pixels = trained.sample(range(samples))
-        if picture:
-            keep_picture(Path(elegan.sample(str(run), seeds="0-63")), picture)
+        if look:
+            look(run)
     result: dict[str, Any] = {"seconds": seconds, "precision": record["precision"], "steps": trained.step, "samples": samples}
     judge = train_classifier(images, labels, seed=seed)
     result["judge_accuracy"] = accuracy(judge, test_images, test_labels)

@@ -9,16 +9,17 @@ docs/pictures. The last weights are judged, nothing is selected.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Any
 
-from labelled import measure
+from labelled import keep_grid, measure
 from study import study
 
 ARMS = {"cgan": range(3), "dcgan": range(3), "gan": range(1)}
 
 
 def measure_arm(arm: str, seed: int) -> dict[str, Any]:
-    return measure("mnist", arm, seed, samples=10_000, picture=f"mnist-{arm}.png" if seed == 0 else "")
+    return measure("mnist", arm, seed, samples=10_000, look=partial(keep_grid, name=f"mnist-{arm}.png") if seed == 0 else None)
 
 
 if __name__ == "__main__":
