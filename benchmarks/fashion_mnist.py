@@ -1,6 +1,6 @@
-"""Fashion-MNIST, 28x28, on two cores: the model and preset that `elegan train fashion_mnist/train.parquet` takes by itself, and StyleGAN2.
+"""Fashion-MNIST, 28x28: the model and preset that `elegan train fashion_mnist/train.parquet` takes by itself, and strong models.
 
-Usage: ELEGAN_DATA=FOLDER python benchmarks/fashion_mnist.py [cgan|stylegan2 ...]
+Usage: ELEGAN_DATA=FOLDER python benchmarks/fashion_mnist.py [cgan|biggan|stylegan2 ...]
 
 GANs and classifiers see the 60,000 training images, the 10,000 test images judge. Pictures of the first seed are kept in
 docs/pictures: grids of seeds 0 to 63, and StyleGAN2 explored. The last weights are judged, nothing is selected. The study can be
@@ -20,19 +20,22 @@ from study import PICTURES, keep_picture, study
 
 import elegan
 
-ARMS = ("cgan", "stylegan2")
+ARMS = ("cgan", "biggan", "stylegan2")
 PROJECTED = 8
 """So many of the first test images are projected."""
 
 
 def measure_arm(arm: str, seed: int) -> dict[str, Any]:
-    looks = {"cgan": lambda run: keep_grid(run, "fashion-mnist.png"), "stylegan2": explore}
-    return measure("fashion_mnist", arm, seed, samples=10_000, look=looks[arm] if seed == 0 else None)
+    def look(run: Path) -> None:
+        keep_grid(run, "fashion-mnist.png" if arm == "cgan" else f"fashion-mnist-{arm}.png")
+        if arm == "stylegan2":
+            explore(run)
+
+    return measure("fashion_mnist", arm, seed, samples=10_000, look=None if seed else look)
 
 
 def explore(run: Path) -> None:
     """What `elegan mix`, `interpolate`, `directions` and `project` make by themselves; of samples, the first seeds."""
-    keep_grid(run, "fashion-mnist-stylegan2.png")
     elegan.mix(run, out=PICTURES / "fashion-mnist-mixed.png")
     elegan.interpolate(run, grid="1x5", frames=8, out=PICTURES / "fashion-mnist-walk.webp")
     elegan.directions(run, count=4, out=PICTURES / "fashion-mnist-directions.png")
