@@ -44,4 +44,20 @@ def automatic(spec: Spec, images: int, device: str, batch: int | None = None) ->
     }
 
 
-PRESETS: dict[str, Preset] = {}
+TINY: dict[str, object] = {
+    **{"width": 16, "discriminator_width": 16, "widest": 128, "latent": 128, "depth": 2, "mixing": 0.0, "path_length_weight": 0.0},
+    **{"lr": 1e-2, "discriminator_lr": 5e-3, "schedule": "linear", "penalty_weight": 1.0, "penalty_interval": 4},
+    **{"batch": 32, "average_half_life": 10_000.0, "augment": "ada", "augment_images": 20_000.0, "steps": 6000},
+}
+"""What `automatic` works out for a CPU, but for R1: the authors' gamma, made for photographs, is 0.003 for the digits. With that, and
+without labels, nearly all samples were sixes."""
+
+PRESETS = {
+    "tiny": Preset(
+        TINY,
+        sides=(8, 15),
+        command="elegan train digits --model stylegan2",
+        cost="3 minutes on one CPU core",
+        score="97.0% recognised, 97.3% useful (three seeds; docs/results.md)",
+    ),
+}
