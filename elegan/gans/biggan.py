@@ -56,7 +56,9 @@ PRESETS = {
     "small": Preset(
         {**NARROW, "batch": 32, "lr": 7e-4, "discriminator_lr": 3e-4, "steps": 8000},
         sides=(16, 40),
-        command="elegan train ./images --model biggan",
+        command="elegan train fashion_mnist/train.parquet --model biggan",
+        cost="13 minutes on one CPU core",
+        score="91.8% recognised, coverage 80.5% (three seeds; docs/results.md)",
     ),
     "medium": Preset(
         {**NARROW, "width": 8, "discriminator_width": 8, "lr": 1e-3, "discriminator_lr": 4e-4, "steps": 6000},

@@ -207,12 +207,12 @@ def test_options_are_worked_out_from_the_images_and_the_device() -> None:
 
 def test_worked_out_options_are_said_and_can_be_given_otherwise(tmp_path: Path) -> None:
     said: list[str] = []
-    asked = {"data": "digits", "model": "stylegan2", "batch": 8, "steps": 1}
+    asked = {"data": "digits", "size": "16", "model": "stylegan2", "batch": 8, "steps": 1}
     made = job.make_job(asked, strict=False, listener=messages(said))
     assert made.options.preset == "automatic"
     assert (made.recipe_options["batch"], made.recipe_options["widest"]) == (8, 128)
     assert made.recipe_options["average_half_life"] == 2500
-    (line,) = [line for line in said if line.startswith("Chosen for stylegan2 and 1,437 images of 8x8 on")]
+    (line,) = [line for line in said if line.startswith("Chosen for stylegan2 and 1,437 images of 16x16 on")]
     assert "--augment ada" in line
     again = job.make_job(dict(made.config), strict=False, listener=elegan.Listener())
     assert again.config == made.config
