@@ -49,7 +49,7 @@ TINY: dict[str, object] = {
     **{"lr": 1e-2, "discriminator_lr": 5e-3, "schedule": "linear", "penalty_weight": 1.0, "penalty_interval": 4},
     **{"batch": 32, "average_half_life": 10_000.0, "augment": "ada", "augment_images": 20_000.0, "steps": 6000},
 }
-"""What `automatic` works out for a CPU, but for R1: the authors' gamma, made for photographs, is 0.003 for the digits. With that, and
+"""What `automatic` works out for a CPU, but for R1: its gamma, by a rule for photographs, is 0.003 for the digits. With that, and
 without labels, nearly all samples were sixes."""
 
 PRESETS = {
