@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from labelled import keep_grid, measure, open_split
-from PIL import Image
-from study import PICTURES, keep_picture, study
+from study import PICTURES, keep_picture, study, write_images
 
 import elegan
 
@@ -40,8 +39,7 @@ def explore(run: Path) -> None:
     elegan.interpolate(run, grid="1x5", frames=8, out=PICTURES / "fashion-mnist-walk.webp")
     elegan.directions(run, count=4, out=PICTURES / "fashion-mnist-directions.png")
     with tempfile.TemporaryDirectory() as folder:
-        for i, image in enumerate(open_split("fashion_mnist", "test")[1][:PROJECTED]):
-            Image.fromarray(image[:, :, 0]).save(Path(folder) / f"{i}.png")
+        write_images(open_split("fashion_mnist", "test")[1][:PROJECTED], Path(folder))
         found = elegan.project(run, folder, edit="0:2")
     for picture in map(Path, found.pictures.values()):
         if picture.suffix == ".png":

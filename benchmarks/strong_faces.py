@@ -25,8 +25,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from faces import SAMPLES, divide, scaled, the_judge
-from PIL import Image
-from study import fix_steps, fixed_steps, study, train_by_command, words_of
+from study import fix_steps, fixed_steps, study, train_by_command, words_of, write_images
 from unlabelled import described, kernel_distance, print_difference, standardised
 
 import elegan
@@ -77,8 +76,7 @@ def projection(run: Path, train: Pixels, faces: Pixels, judge: Extractor, folder
     """Medians over `faces` of what `elegan project` says, and of the judge's distances."""
     given = folder / "given"
     given.mkdir()
-    for i, face in enumerate(faces):
-        Image.fromarray(face).save(given / f"{i:02d}.png")
+    write_images(faces, given)
     elegan.directions(str(run), out=TEMPORARY / "faces-directions.png")
     elegan.mix(str(run), out=TEMPORARY / "faces-mixed.png")
     found = elegan.project(str(run), str(given), edit="0:2", out=folder / "projected")

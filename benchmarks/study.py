@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 import elegan
+from elegan.pictures import Pixels, to_image
 
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
@@ -94,6 +95,12 @@ def train_by_command(*words: str) -> tuple[Path, float]:
 def keep_picture(picture: Path, name: str) -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
     shutil.copy(picture, PICTURES / name)
+
+
+def write_images(pixels: Pixels, folder: Path) -> None:
+    """(n, h, w, c) as n files, 00.png and so on, for commands that are given images."""
+    for i, image in enumerate(pixels):
+        to_image(image).save(folder / f"{i:02d}.png")
 
 
 def data_folder() -> Path:

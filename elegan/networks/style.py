@@ -19,7 +19,8 @@ MAPPING_RATE = 0.01
 
 SOFTNESS = 0.2
 """How loud a condition is beside the noise at first. The authors have 1: on Fashion-MNIST the generator then learns one picture for
-each class and hardly leaves it (after 64,000 images 8% of the variance that real images have within classes, where 0.2 has 56%)."""
+each class and hardly leaves it (after 64,000 images 8% of the variance that real images have within classes, where 0.2 has 56%), as
+others do without `speak_softly`, whose small features would have unit size here."""
 
 
 def unit(x: Tensor) -> Tensor:
